@@ -1,0 +1,9 @@
+//! The nouns that every other room speaks: identifiers and limits.
+//!
+//! Nothing here knows a wire format, a clock or a socket. There is no serde in this crate, so that renaming a field can
+//! never change a protocol.
+
+pub mod id;
+pub mod limit;
+
+pub use id::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
