@@ -2,6 +2,8 @@
 //!
 //! Payloads never become values; they stay the octets that arrived (see [`crate::message::Payload`]).
 
+use std::collections::HashMap;
+
 /// Any value that the three serializers can express.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -73,6 +75,34 @@ impl Dict {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Up to here, comparing keys one by one is fastest; beyond, quadratic time would be an attacker's lever.
+const ENTRIES_FEW: usize = 16;
+
+/// Of equal keys the last value counts, in the place of the first.
+impl FromIterator<(String, Value)> for Dict {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
+        let mut dict = Self::new();
+        let mut places = HashMap::new();
+        for (key, value) in entries {
+            if dict.len() < ENTRIES_FEW {
+                dict.set(key, value);
+                continue;
+            }
+            if places.is_empty() {
+                places.extend(dict.0.iter().enumerate().map(|(place, (key, _))| (key.clone(), place)));
+            }
+            match places.get(&key) {
+                Some(&place) => dict.0[place].1 = value,
+                None => {
+                    places.insert(key.clone(), dict.len());
+                    dict.0.push((key, value));
+                }
+            }
+        }
+        dict
     }
 }
 
