@@ -199,14 +199,16 @@ mod tests {
 
     #[test]
     fn negotiation_table() {
-        const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-        let check = |bits: (u8, u8), header: &[&str], expect: Option<(Window, &str)>| {
+        fn check(bits: (u8, u8), header: &[&str], expect: Option<(Window, &str)>) {
+            const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
             let policy = Policy { max_window_bits: bits.0, request_max_window_bits: bits.1 };
             let got = negotiate(header.iter().copied(), &policy);
             let expect = expect.map(|(server_window, rest)| (Agreed { server_window }, format!("{BOTH}{rest}")));
             assert_eq!(got, expect, "{bits:?} {header:?}");
-        };
-        let full = |header: &str, expect| check((15, 15), &[header], expect);
+        }
+        fn full(header: &str, expect: Option<(Window, &str)>) {
+            check((15, 15), &[header], expect);
+        }
         full("permessage-deflate", Some((Window::Bits15, "")));
         full(" Permessage-Deflate ; Server_No_Context_Takeover", Some((Window::Bits15, "")));
         full("permessage-deflate; client_max_window_bits", Some((Window::Bits15, "")));
