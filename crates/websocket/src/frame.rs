@@ -208,9 +208,10 @@ pub fn close_empty() -> Bytes {
 /// Empty when `frame` does not begin with a complete unmasked header.
 pub fn payload_of(frame: &[u8]) -> &[u8] {
     let start = match frame.get(1) {
-        Some(127) => 10,
+        Some(..126) => 2,
         Some(126) => 4,
-        _ => 2,
+        Some(127) => 10,
+        _ => return &[],
     };
     frame.get(start..).unwrap_or_default()
 }

@@ -53,10 +53,10 @@ impl Scratch {
         options: &Options,
         open: Option<&Message>,
     ) -> Result<(Option<Frame>, usize), Violation> {
-        if self.filled == 0 {
-            if let Some((frame, used)) = parse(input, options, open)? {
-                return Ok((Some(frame), used));
-            }
+        if self.filled == 0
+            && let Some((frame, used)) = parse(input, options, open)?
+        {
+            return Ok((Some(frame), used));
         }
         for (index, octet) in input.iter().enumerate() {
             self.octets[usize::from(self.filled)] = *octet;

@@ -29,6 +29,9 @@ fn shortest_length_form() {
     check(126, &[0x82, 126, 0, 126]);
     check(65535, &[0x82, 126, 0xFF, 0xFF]);
     check(65536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    for strange in [&b""[..], b"\x82", b"\x82\x81\0\0\0\0x", b"\x82\x7e\x01"] {
+        assert_eq!(payload_of(strange), b"");
+    }
 }
 
 #[test]
