@@ -9,9 +9,9 @@
 
 pub mod address;
 pub mod answer;
-//pub mod batch;
-//pub mod body;
-//pub mod debug;
+pub mod batch;
+pub mod body;
+pub mod debug;
 pub mod gate;
 pub mod media;
 mod query;
