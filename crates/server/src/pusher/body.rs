@@ -86,7 +86,8 @@ pub fn parse_call(body: &[u8]) -> Result<CallSubmission<'_>, Refusal> {
     Ok(CallSubmission { procedure: raw.uri()?, args: raw.args()?, kwargs: raw.kwargs()? })
 }
 
-/// The members that count, not yet looked into. `null` is as good as absent.
+/// The members that count, not yet looked into, so that the last of a repeated key is the only one that is judged.
+/// `null` is as good as absent.
 struct RawBody<'a> {
     uri_field: &'static str,
     uri: Option<&'a str>,
@@ -177,6 +178,7 @@ pub(super) fn syntax(error: &serde_json::Error) -> Refusal {
     Refusal::malformed(format!("the body is not valid JSON: {error}"))
 }
 
+/// Checks a value by its first octet, which is enough once the parser has taken the whole text.
 fn container<'a>(
     raw: Option<&'a str>,
     opening: char,
@@ -191,6 +193,7 @@ fn container<'a>(
     Ok(Some(raw.as_bytes()).filter(|_| inside.trim_ascii_start().len() > 1))
 }
 
+/// Reads the options one by one rather than into a derived structure, whose errors could not name `options.eligible[2]`.
 fn publish_options(raw: &str) -> Result<PublishOptions, Refusal> {
     let mut options = PublishOptions::default();
     let mut fault = None;
@@ -220,6 +223,7 @@ fn set_option(options: &mut PublishOptions, name: &str, raw: &str) -> Result<(),
     Ok(())
 }
 
+/// JSON has two booleans; the 0 and 1 that Crossbar's language took for them are refused.
 fn flag(name: &str, raw: &str) -> Result<Option<bool>, Refusal> {
     match raw {
         "null" => Ok(None),
@@ -356,7 +360,8 @@ pub(super) fn scan(text: &str, depth_max: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Where the string that begins at `from` has its closing quote.
+/// Where the string that begins at `from` has its closing quote. Octets do for this: no part of a longer UTF-8 character
+/// looks like a quote or a backslash.
 fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {

@@ -29,6 +29,8 @@ pub(super) fn parse(headers: &[&[u8]]) -> Result<Media, Refusal> {
     } else {
         return Err(unsupported(wrong_type(name)));
     };
+    // Other parameters have no meaning for JSON (RFC 8259 section 11) and are passed over. The charset has none either, but
+    // a client that names another one is about to send octets that are not what it thinks.
     let mut charset_seen = false;
     for parameter in parts.filter(|part| !part.is_empty()) {
         let (name, value) = match parameter.iter().position(|&octet| octet == b'=') {

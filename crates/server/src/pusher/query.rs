@@ -23,6 +23,7 @@ impl<'a> Fields<'a> {
     /// Reads the part of a request target behind the question mark.
     pub(super) fn parse(query: &'a str) -> Self {
         let mut fields = Self::default();
+        // Only `&` separates, as the URL standard has it: a `;` may be part of a key.
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let slot = match &*decode(name) {
@@ -47,6 +48,7 @@ impl<'a> Fields<'a> {
 /// Form decoding: a plus is a blank, `%` and two hexadecimal digits an octet; a `%` without them stands for itself.
 fn decode(text: &str) -> Cow<'_, [u8]> {
     let text = text.as_bytes();
+    // Most values have nothing to decode and are not copied.
     if !text.iter().any(|octet| matches!(octet, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }
@@ -110,6 +112,9 @@ pub(super) fn integer(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// `YYYY-MM-DDTHH:MM:SS`, a fraction of one to nine digits or none, and `Z`: ISO 8601 in UTC.
+///
+/// Stricter than a general parser, whose other forms (offsets, week dates, leap seconds) no client sends: the fewer
+/// texts mean one moment, the fewer ways there are to be misunderstood.
 pub(super) fn timestamp(text: &[u8]) -> Option<Timestamp> {
     const SHAPE: &[u8; 19] = b"dddd-dd-ddTdd:dd:dd";
     let (whole, fraction) = text.strip_suffix(b"Z")?.split_at_checked(SHAPE.len())?;

@@ -15,8 +15,8 @@ use super::signature::Tag;
 /// bounds what a busy client can make the server hold (about 60 MB), a hundred thousand requests a second for ten seconds.
 pub(super) const REPLAY_MEMORY_MAX: usize = 1_000_000;
 
-/// Sixty-four bits of each of the two things that must not come twice. Of a full memory, one honest request in ten
-/// billion years of trying is mistaken for a replay; no replay is mistaken for a fresh request.
+/// Sixty-four bits of each of the two things that must not come twice. Against a full memory, one honest request in four
+/// trillion is mistaken for a replay, and is signed anew; no replay is ever mistaken for a fresh request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Marks([u64; 2]);
 

@@ -189,6 +189,6 @@ mod tests {
     fn what_was_signed_is_told_by_lengths_and_a_prefix() {
         let parts = SignedParts::of(FIELDS, BODY);
         assert_eq!(parts.lengths, [6, 24, 1, 16, 96]);
-        assert_eq!(parts.sha256_prefix.len(), 8);
+        assert_eq!(parts.sha256_prefix, "1fd3c0de");
     }
 }

@@ -4,12 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Expects the topic and the payload, or the field at fault and a part of the sentence.
-fn check(body: &str, expect: Result<(&str, Option<&str>, Option<&str>), (Option<&str>, &str)>) {
+/// The topic, args and kwargs; or the field at fault and a part of the sentence.
+type Expect<'a> = Result<(&'a str, Option<&'a str>, Option<&'a str>), (Option<&'a str>, &'a str)>;
+
+fn check(body: &str, expect: Expect<'_>) {
     check_octets(body.as_bytes(), expect);
 }
 
-fn check_octets(body: &[u8], expect: Result<(&str, Option<&str>, Option<&str>), (Option<&str>, &str)>) {
+fn check_octets(body: &[u8], expect: Expect<'_>) {
     let shown = String::from_utf8_lossy(body);
     match (parse_publish(body), expect) {
         (Ok(got), Ok((topic, args, kwargs))) => {

@@ -196,6 +196,16 @@ fn a_replay_in_disguise_is_refused() {
 }
 
 #[test]
+fn of_simultaneous_copies_one_is_accepted() {
+    let gate = windowed(10);
+    let accepted = std::thread::scope(|scope| {
+        let copies: Vec<_> = (0..8).map(|_| scope.spawn(|| gate.verify(QUERY, BODY, at(NOW)).is_ok())).collect();
+        copies.into_iter().map(|copy| copy.join().unwrap()).filter(|accepted| *accepted).count()
+    });
+    assert_eq!(accepted, 1);
+}
+
+#[test]
 fn a_wrong_signature_uses_up_no_nonce() {
     let gate = signed();
     check_query(&gate, &QUERY.replace("L893", "L894"), 401, Some("signature"));
