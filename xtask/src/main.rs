@@ -1,2 +1,56 @@
-//! stub
-fn main() {}
+//! Automation of this repository: `cargo xtask SUBCOMMAND`.
+//!
+//! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
+//! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
+//! and `tidy` checks the shape of the house as ordinary Rust tests.
+//!
+//! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
+
+use std::process::ExitCode;
+
+mod install;
+mod place;
+mod step;
+mod suite;
+#[cfg(test)]
+mod tidy;
+
+use place::Place;
+use step::Step;
+
+const USAGE: &str = "\
+usage: cargo xtask SUBCOMMAND
+
+  test         install what the tests need, then check and run everything
+  check        formatting, clippy and documentation
+  tidy         the checks on the shape of the house alone
+  unit         Rust tests, Python client tests, browser library tests
+  e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
+  install      only install what the tests need
+
+CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let subcommand = arguments.next().unwrap_or_default();
+    let Some(steps) = steps(&subcommand) else {
+        step::say(USAGE);
+        return ExitCode::from(2);
+    };
+    step::run(&Place::find(arguments.next()), &steps)
+}
+
+/// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
+fn steps(subcommand: &str) -> Option<Vec<Step>> {
+    let groups: &[&[Step]] = match subcommand {
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::E2E],
+        "check" => &[suite::CHECK],
+        "tidy" => &[suite::TIDY],
+        "unit" => &[install::PYTHON, suite::UNIT],
+        "e2e" => &[install::STEPS, suite::E2E],
+        "install" => &[install::STEPS],
+        _ => return None,
+    };
+    Some(groups.concat())
+}
