@@ -79,7 +79,7 @@ pub enum RouterMessage<'a> {
     /// `[4, AuthMethod, Extra]`
     Challenge { method: &'static str, extra: Dict },
     /// `[6, {}, Reason]`
-    Goodbye { reason: &'static str },
+    Goodbye { reason: Cow<'a, str> },
     /// `[8, Kind, Request, Details, Error, Args?, Kwargs?]`
     Error { kind: RequestKind, request: RequestId, details: Dict, error: Cow<'a, str>, payload: Payload<'a> },
     /// `[17, Request, Publication]`

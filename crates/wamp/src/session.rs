@@ -160,7 +160,7 @@ impl Session {
             (ClientMessage::Authenticate { .. }, _) => self.violate("AUTHENTICATE without a CHALLENGE"),
             (ClientMessage::Goodbye { .. }, State::Established { .. }) => {
                 self.state = State::Fresh;
-                Step::Leave(RouterMessage::Goodbye { reason: reason::GOODBYE_AND_OUT })
+                Step::Leave(RouterMessage::Goodbye { reason: reason::GOODBYE_AND_OUT.into() })
             }
             (message, State::Established { ids, last }) => match in_sequence(&message, *ids, last) {
                 Ok(()) => Step::Route(message),
