@@ -4,6 +4,7 @@
 //! carries for the application is checked and kept as a slice; no tree is built of it, neither for routing nor for
 //! transcoding. Nothing here knows what a session may send when: that is the session machine's concern.
 
+pub mod batch;
 mod cbor;
 mod decode;
 mod encode;
@@ -11,15 +12,20 @@ mod error;
 mod format;
 pub mod json;
 mod msgpack;
+mod payload;
 mod token;
 mod transcode;
 mod value;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use decode::decode;
 pub use encode::{encode, encode_client};
 pub use error::{DecodeError, Expected, MessageType, Syntax, SyntaxError, TranscodeError};
 pub use format::{Batching, Format};
+pub use payload::OwnedPayload;
 pub use token::{Kind, Open, Read, Token};
 pub use transcode::transcode;
 pub use value::{decode_value, encode_value};

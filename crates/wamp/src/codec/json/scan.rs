@@ -195,7 +195,9 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     self.string_rest(None)?;
                 }
-                Some(b'-' | b'0'..=b'9') => drop(self.number()?),
+                Some(b'-' | b'0'..=b'9') => {
+                    self.number()?;
+                }
                 Some(b't') => self.word("true")?,
                 Some(b'f') => self.word("false")?,
                 Some(b'n') => self.word("null")?,
