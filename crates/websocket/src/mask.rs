@@ -6,6 +6,7 @@
 pub(crate) type Key = [u8; 4];
 
 /// Masks or unmasks `data` and leaves `key` turned to where the next part of the same payload begins.
+#[inline]
 pub(crate) fn apply(data: &mut [u8], key: &mut Key) {
     // An unmasked frame is carried as key zero; XOR with zero would only cost time.
     if *key == [0; 4] {

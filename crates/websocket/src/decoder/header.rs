@@ -45,19 +45,36 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// Nothing kept: the next octet begins a header.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     /// Reads a header from what is kept and `input`, and returns it with the number of octets consumed. Without a whole
     /// header everything is consumed and kept, provided that it breaks no rule yet.
+    #[inline]
     pub(super) fn read(
         &mut self,
         input: &[u8],
         options: &Options,
         open: Option<&Message>,
     ) -> Result<(Option<Frame>, usize), Violation> {
-        if self.filled == 0
+        if self.is_empty()
             && let Some((frame, used)) = parse(input, options, open)?
         {
             return Ok((Some(frame), used));
         }
+        self.piece_together(input, options, open)
+    }
+
+    /// The rare case of [`Scratch::read`], apart so that the other one stays short.
+    #[cold]
+    fn piece_together(
+        &mut self,
+        input: &[u8],
+        options: &Options,
+        open: Option<&Message>,
+    ) -> Result<(Option<Frame>, usize), Violation> {
         for (index, octet) in input.iter().enumerate() {
             self.octets[usize::from(self.filled)] = *octet;
             self.filled += 1;
@@ -70,6 +87,7 @@ impl Scratch {
 }
 
 /// Parses a header at the start of `octets`; `None` while it is incomplete.
+#[inline]
 fn parse(octets: &[u8], options: &Options, open: Option<&Message>) -> Result<Option<(Frame, usize)>, Violation> {
     let Some(&first) = octets.first() else { return Ok(None) };
     let kind = kind(first, options, open)?;
@@ -98,6 +116,7 @@ fn parse(octets: &[u8], options: &Options, open: Option<&Message>) -> Result<Opt
 }
 
 /// All that the first octet decides (RFC 6455 sections 5.2, 5.4 and 5.5, RFC 7692 section 6).
+#[inline]
 fn kind(first: u8, options: &Options, open: Option<&Message>) -> Result<Kind, Violation> {
     if first & RSV23 != 0 {
         return Err(Violation::protocol("reserved bit set"));
@@ -127,6 +146,7 @@ fn kind(first: u8, options: &Options, open: Option<&Message>) -> Result<Kind, Vi
 
 /// The payload length and where the header goes on after it. RFC 6455 section 5.2 demands the shortest form and a clear
 /// top bit; other forms are a way to smuggle frames past a reader that is less strict.
+#[inline]
 fn length(octets: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> {
     const NOT_MINIMAL: Violation = Violation::protocol("length not in its shortest form");
     match short {
@@ -148,6 +168,7 @@ fn length(octets: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> {
 }
 
 /// Judges the announced length before a single octet of payload is kept. Control frames have a limit of their own.
+#[inline]
 fn check_limits(kind: Kind, length: u64, options: &Options, open: Option<&Message>) -> Result<(), Violation> {
     let (stored, coding) = match (kind, open) {
         (Kind::Control(_), _) => return Ok(()),

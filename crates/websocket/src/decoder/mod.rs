@@ -245,7 +245,9 @@ impl Decoder {
                 self.step = Step::Payload(frame);
                 return Ok(at);
             }
-            self.step = Step::Header(Scratch::default());
+            if !matches!(&self.step, Step::Header(scratch) if scratch.is_empty()) {
+                self.step = Step::Header(Scratch::default());
+            }
             if self.complete(&frame, part, inflater, on)?.is_break() {
                 return Ok(at);
             }
@@ -267,6 +269,7 @@ impl Decoder {
     }
 
     /// The last part of a frame is there.
+    #[inline]
     fn complete<F>(
         &mut self,
         frame: &Frame,
@@ -298,6 +301,7 @@ impl Decoder {
         }
     }
 
+    #[inline]
     fn tell_message<F>(
         &self,
         content: Content,
