@@ -276,5 +276,10 @@ impl<P> Fanout<'_, P> {
 /// Copies what is needed to keep an event.
 #[must_use]
 pub fn retained(publication: PublicationId, details: Dict, payload: &Payload<'_>, filter: Option<&Filter>) -> Retained {
-    Retained { publication, details, payload: payload.to_owned(), filter: filter.map(|filter| Box::new(filter.clone())) }
+    Retained {
+        publication,
+        details,
+        payload: payload.to_owned(),
+        filter: filter.map(|filter| Box::new(filter.clone())),
+    }
 }

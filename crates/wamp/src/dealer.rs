@@ -222,8 +222,7 @@ impl<P: Clone> Dealer<P> {
         registrations: &[RegistrationId],
         member_of: impl Fn(SessionId) -> Option<Member<P>>,
     ) -> Departure<P> {
-        let registrations: Vec<_> =
-            registrations.iter().copied().filter(|&id| self.unregister(session, id)).collect();
+        let registrations: Vec<_> = registrations.iter().copied().filter(|&id| self.unregister(session, id)).collect();
         let mut orphans = Vec::new();
         if let Some(state) = self.callees.remove(&session) {
             for pending in state.pending.into_values() {

@@ -98,7 +98,9 @@ impl Permissions {
                 None => true,
                 Some(old) if old.matching == Match::Exact => false,
                 // Prefixes come from short to long and before wildcards, so at equal length the prefix stays.
-                Some(old) => rule.uri.len() > old.uri.len() || (matching == old.matching && rule.uri.len() == old.uri.len()),
+                Some(old) => {
+                    rule.uri.len() > old.uri.len() || (matching == old.matching && rule.uri.len() == old.uri.len())
+                }
             };
             if better {
                 best = Some(rule);
@@ -200,7 +202,8 @@ mod tests {
 
     #[test]
     fn equal_length_prefers_the_prefix() {
-        let permissions = Permissions::new([rule("com..x", Match::Wildcard, false), rule("com.ab", Match::Prefix, true)]);
+        let permissions =
+            Permissions::new([rule("com..x", Match::Wildcard, false), rule("com.ab", Match::Prefix, true)]);
         assert!(permissions.check(Deed::Call, "com.ab.x").is_some());
     }
 

@@ -146,7 +146,11 @@ mod tests {
     use crate::identity::Features;
 
     fn check(dict: Dict, expected: Result<PublishOptions, &str>) {
-        assert_eq!(PublishOptions::from_dict(&dict).map_err(|f| f.to_string()), expected.map_err(str::to_owned), "{dict:?}");
+        assert_eq!(
+            PublishOptions::from_dict(&dict).map_err(|f| f.to_string()),
+            expected.map_err(str::to_owned),
+            "{dict:?}"
+        );
     }
 
     #[test]

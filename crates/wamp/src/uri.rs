@@ -134,7 +134,9 @@ impl std::fmt::Display for Fault {
             Self::Space => f.write_str("contains white space"),
             Self::Hash => f.write_str("contains '#'"),
             Self::EmptyComponent => f.write_str("has an empty component"),
-            Self::Strict => f.write_str("has a character other than a-z, 0-9, '_' and '.' (the realm's uri_check is strict)"),
+            Self::Strict => {
+                f.write_str("has a character other than a-z, 0-9, '_' and '.' (the realm's uri_check is strict)")
+            }
         }
     }
 }

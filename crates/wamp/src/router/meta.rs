@@ -60,9 +60,7 @@ impl<P: Clone> Router<P> {
             "wamp.subscription.list_subscribers" => {
                 Ok(ids(self.subscription(&arguments)?.members().iter().map(|member| member.session.get())))
             }
-            "wamp.subscription.count_subscribers" => {
-                Ok((self.subscription(&arguments)?.members().len() as u64).into())
-            }
+            "wamp.subscription.count_subscribers" => Ok((self.subscription(&arguments)?.members().len() as u64).into()),
             _ => Err(Refusal::new(
                 reason::NO_SUCH_PROCEDURE,
                 format!("no callee registered for procedure '{procedure}'"),
@@ -133,7 +131,8 @@ impl<P: Clone> Router<P> {
         let mut heard = false;
         self.broker.each_match(topic, &mut |_| heard = true);
         if heard {
-            let payload = OwnedPayload::from_values(Serializer::Json, &args(), &Dict::new());
+            let payload = OwnedPayload::from_values(Serializer::Json, &args(), &Dict::new())
+                .expect("text and integers are valid JSON");
             out.push(Action::Publish(OwnEvent { topic, payload, about: Some(about) }));
         }
     }

@@ -393,12 +393,7 @@ impl<P: Clone> Router<P> {
     }
 
     /// Calls `send` with the EVENT of each retained publication that a new subscriber may have.
-    pub fn retained(
-        &self,
-        to: &Member<P>,
-        subscription: SubscriptionId,
-        send: &mut impl FnMut(RouterMessage<'_>),
-    ) {
+    pub fn retained(&self, to: &Member<P>, subscription: SubscriptionId, send: &mut impl FnMut(RouterMessage<'_>)) {
         let Some(held) = self.broker.get(subscription) else { return };
         for (topic, event) in self.broker.retained(&held.uri, held.matching) {
             if !event.admits(&to.identity) {
@@ -637,7 +632,9 @@ impl<P: Clone> Router<P> {
             CallRefusal::NoSuchProcedure => {
                 Refusal::new(reason::NO_SUCH_PROCEDURE, format!("no callee registered for procedure '{procedure}'"))
             }
-            CallRefusal::TooMany => Refusal::new(reason::UNAVAILABLE, "too many calls of this session wait for results"),
+            CallRefusal::TooMany => {
+                Refusal::new(reason::UNAVAILABLE, "too many calls of this session wait for results")
+            }
         })?;
         let mut details = Dict::new();
         if grant.disclose_caller {
@@ -723,12 +720,7 @@ enum Reply<'o, 'a> {
 }
 
 /// Tells a callee to stop, when it announced that it can be told.
-fn interrupt<P: Clone>(
-    callee: &Member<P>,
-    invocation: InvocationId,
-    mode: &str,
-    out: &mut Vec<Action<'_, P>>,
-) -> bool {
+fn interrupt<P: Clone>(callee: &Member<P>, invocation: InvocationId, mode: &str, out: &mut Vec<Action<'_, P>>) -> bool {
     if !callee.identity.features.callee_canceling {
         return false;
     }
