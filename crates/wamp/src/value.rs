@@ -2,7 +2,7 @@
 //!
 //! Payloads never become values; they stay the octets that arrived (see [`crate::message::Payload`]).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Any value that the three serializers can express.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,7 @@ const ENTRIES_FEW: usize = 16;
 impl FromIterator<(String, Value)> for Dict {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
         let mut dict = Self::new();
-        let mut places = HashMap::new();
+        let mut places = BTreeMap::new();
         for (key, value) in entries {
             if dict.len() < ENTRIES_FEW {
                 dict.set(key, value);

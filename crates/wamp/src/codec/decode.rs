@@ -50,23 +50,19 @@ fn fields<'a, R: Read<'a>>(mut fields: Fields<R>) -> Result<ClientMessage<'a>, D
     Ok(match fields.message {
         MessageType::Hello => {
             let (realm, details) = (fields.text("Realm")?, fields.dict("Details")?);
-            fields.end()?;
-            ClientMessage::Hello { realm, details }
+            fields.whole(ClientMessage::Hello { realm, details })?
         }
         MessageType::Abort => {
             let (details, reason) = (fields.dict("Details")?, fields.text("Reason")?);
-            fields.end()?;
-            ClientMessage::Abort { details, reason }
+            fields.whole(ClientMessage::Abort { details, reason })?
         }
         MessageType::Authenticate => {
             let (signature, extra) = (fields.text("Signature")?, fields.dict("Extra")?);
-            fields.end()?;
-            ClientMessage::Authenticate { signature, extra }
+            fields.whole(ClientMessage::Authenticate { signature, extra })?
         }
         MessageType::Goodbye => {
             let (details, reason) = (fields.dict("Details")?, fields.text("Reason")?);
-            fields.end()?;
-            ClientMessage::Goodbye { details, reason }
+            fields.whole(ClientMessage::Goodbye { details, reason })?
         }
         MessageType::Error => {
             fields.invocation_code()?;
@@ -82,14 +78,12 @@ fn fields<'a, R: Read<'a>>(mut fields: Fields<R>) -> Result<ClientMessage<'a>, D
         MessageType::Subscribe => {
             let (request, options) = fields.request()?;
             let topic = fields.text("Topic")?;
-            fields.end()?;
-            ClientMessage::Subscribe { request, options, topic }
+            fields.whole(ClientMessage::Subscribe { request, options, topic })?
         }
         MessageType::Unsubscribe => {
             let request = fields.id("Request", RequestId::new)?;
             let subscription = fields.id("Subscription", SubscriptionId::new)?;
-            fields.end()?;
-            ClientMessage::Unsubscribe { request, subscription }
+            fields.whole(ClientMessage::Unsubscribe { request, subscription })?
         }
         MessageType::Call => {
             let (request, options) = fields.request()?;
@@ -98,37 +92,25 @@ fn fields<'a, R: Read<'a>>(mut fields: Fields<R>) -> Result<ClientMessage<'a>, D
         }
         MessageType::Cancel => {
             let (request, options) = fields.request()?;
-            fields.end()?;
-            ClientMessage::Cancel { request, options }
+            fields.whole(ClientMessage::Cancel { request, options })?
         }
         MessageType::Register => {
             let (request, options) = fields.request()?;
             let procedure = fields.text("Procedure")?;
-            fields.end()?;
-            ClientMessage::Register { request, options, procedure }
+            fields.whole(ClientMessage::Register { request, options, procedure })?
         }
         MessageType::Unregister => {
             let request = fields.id("Request", RequestId::new)?;
             let registration = fields.id("Registration", RegistrationId::new)?;
-            fields.end()?;
-            ClientMessage::Unregister { request, registration }
+            fields.whole(ClientMessage::Unregister { request, registration })?
         }
         MessageType::Yield => {
             let invocation = fields.id("Request", InvocationId::new)?;
             let options = fields.dict("Options")?;
             ClientMessage::Yield { invocation, options, payload: fields.payload()? }
         }
-        MessageType::Welcome
-        | MessageType::Challenge
-        | MessageType::Published
-        | MessageType::Subscribed
-        | MessageType::Unsubscribed
-        | MessageType::Event
-        | MessageType::Result
-        | MessageType::Registered
-        | MessageType::Unregistered
-        | MessageType::Invocation
-        | MessageType::Interrupt => return Err(DecodeError::FromRouter(fields.message)),
+        // The other types are those of routers.
+        message => return Err(DecodeError::FromRouter(message)),
     })
 }
 
@@ -248,17 +230,16 @@ impl<'a, R: Read<'a>> Fields<R> {
             self.reader.skip().map_err(|error| self.malformed(error))?;
         }
         payload.kwargs = Some(self.reader.since(start));
-        self.end()?;
-        Ok(payload)
+        self.whole(payload)
     }
 
-    /// Nothing more in the list, nothing behind it.
-    fn end(mut self) -> Result<(), DecodeError> {
+    /// Nothing more in the list, nothing behind it: this is the whole message.
+    fn whole<T>(mut self, whole: T) -> Result<T, DecodeError> {
         let elements_max = self.read;
         if self.more()? {
             return Err(DecodeError::Surplus { message: self.message, elements_max });
         }
-        self.finish(())
+        self.finish(whole)
     }
 
     fn finish<T>(mut self, whole: T) -> Result<T, DecodeError> {

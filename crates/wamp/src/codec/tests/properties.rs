@@ -23,7 +23,7 @@ fn value() -> impl Strategy<Value = Value> {
         text.prop_map(Value::Str),
         vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
     ];
-    leaf.prop_recursive(5, 40, 20, move |inner| {
+    leaf.prop_recursive(5, 24, 20, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..20).prop_map(Value::List),
             vec((text, inner), 0..20).prop_map(|entries| Value::Dict(entries.into_iter().collect())),
@@ -32,7 +32,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn dict() -> impl Strategy<Value = Dict> {
-    vec(("[a-z_]{1,8}", value()), 0..4).prop_map(|entries| entries.into_iter().collect())
+    vec(("[a-z_]{1,8}", value()), 0..3).prop_map(|entries| entries.into_iter().collect())
 }
 
 fn serializer() -> impl Strategy<Value = Serializer> {
@@ -40,7 +40,7 @@ fn serializer() -> impl Strategy<Value = Serializer> {
 }
 
 fn payload(serializer: Serializer) -> impl Strategy<Value = OwnedPayload> {
-    (vec(value(), 0..4), dict()).prop_map(move |(args, kwargs)| {
+    (vec(value(), 0..3), dict()).prop_map(move |(args, kwargs)| {
         let payload = OwnedPayload::from_values(serializer, &args, &kwargs).unwrap();
         // A dictionary cannot come without a list before it.
         let args = match (payload.args, &payload.kwargs) {
