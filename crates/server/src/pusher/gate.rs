@@ -20,7 +20,7 @@ use super::replay::{Marks, Memory, REPLAY_MEMORY_MAX, Recall};
 use super::signature::{Credentials, SignedParts, Signer, decode, hint};
 
 /// What the operator asks of requests. The default asks nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GateOptions {
     /// When given, every request has to be signed.
     pub credentials: Option<Credentials>,
