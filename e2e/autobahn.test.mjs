@@ -11,6 +11,9 @@ import { Inbox, Node, post, within } from './node.mjs';
 
 const { JSONSerializer, MsgpackSerializer, CBORSerializer } = autobahn.serializer;
 
+// Every close is announced on the console, wanted or not; what matters is asserted.
+autobahn.log.warn = () => {};
+
 /** Opens a session; a refusal is an error that carries the reason. */
 async function join(url, options = {}) {
   const connection = new autobahn.Connection({ url, realm: 'realm1', max_retries: 0, ...options });
@@ -207,14 +210,13 @@ describe('AutobahnJS on Node.js', () => {
 
 describe('AutobahnJS authentication', () => {
   const { auth_cra: cra } = autobahn;
-  const SALT = { salt: 'salt123', iterations: 100, keylen: 16 };
   const auth = {
     wampcra: {
       type: 'static',
       users: {
         joe: { secret: 'secret2', role: 'frontend' },
         // A salted secret stands in the configuration already derived, so that the password itself is nowhere.
-        peter: { secret: cra.derive_key('prq7+YkJ1/KlW1X0', 'salt123', 100, 16), role: 'backend', ...SALT },
+        peter: { secret: 'prq7+YkJ1/KlW1X0YczMHw==', role: 'backend', salt: 'salt123', iterations: 100, keylen: 16 },
       },
     },
     ticket: { type: 'static', principals: { amy: { ticket: 'magic-ticket', role: 'frontend' } } },
@@ -245,7 +247,7 @@ describe('AutobahnJS authentication', () => {
   const check = (name, args, expect) => test(name, async () => assert.deepEqual(await outcome(...args), expect));
 
   check('wampcra', [['wampcra'], 'joe', signed('secret2')], ['joe', 'frontend', 'wampcra']);
-  check('wampcra, salted', [['wampcra'], 'peter', signed('prq7+YkJ1/KlW1X0')], ['peter', 'backend', 'wampcra']);
+  check('wampcra, salted', [['wampcra'], 'peter', signed('secret1')], ['peter', 'backend', 'wampcra']);
   check('ticket', [['ticket'], 'amy', () => 'magic-ticket'], ['amy', 'frontend', 'ticket']);
 
   for (const [name, args] of [
