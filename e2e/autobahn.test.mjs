@@ -11,9 +11,13 @@ import { Inbox, Node, post, within } from './node.mjs';
 
 const { JSONSerializer, MsgpackSerializer, CBORSerializer } = autobahn.serializer;
 
+// Every close and every raised error is announced on the console, wanted or not; what matters is asserted.
+autobahn.log.warn = () => {};
+const on_user_error = () => {};
+
 /** Opens a session; a refusal is an error that carries the reason. */
 async function join(url, options = {}) {
-  const connection = new autobahn.Connection({ url, realm: 'realm1', max_retries: 0, ...options });
+  const connection = new autobahn.Connection({ url, realm: 'realm1', max_retries: 0, on_user_error, ...options });
   const joined = await within(
     new Promise((resolve, reject) => {
       connection.onopen = (session, details) => resolve({ session, details });
@@ -195,9 +199,15 @@ describe('AutobahnJS on Node.js', () => {
 
   test('the meta procedures count and list sessions', () =>
     withSessions(node, 2, {}, async (one, two) => {
-      assert.equal(await one.call('wamp.session.count'), 2);
+      // A router may count sessions of its own services too, so what is asserted is the difference that one more makes.
+      const count = await one.call('wamp.session.count');
       const list = await one.call('wamp.session.list');
-      assert.deepEqual([...list].sort(), [one.id, two.id].sort());
+      assert.equal(list.length, count);
+      for (const { id } of [one, two]) assert.ok(list.includes(id), `${id} is not in ${list}`);
+      await withSessions(node, 1, {}, async (three) => {
+        assert.equal(await one.call('wamp.session.count'), count + 1);
+        assert.ok((await two.call('wamp.session.list')).includes(three.id));
+      });
       assert.equal((await one.call('wamp.session.get', [two.id])).session, two.id);
     }));
 
@@ -207,14 +217,13 @@ describe('AutobahnJS on Node.js', () => {
 
 describe('AutobahnJS authentication', () => {
   const { auth_cra: cra } = autobahn;
-  const SALT = { salt: 'salt123', iterations: 100, keylen: 16 };
   const auth = {
     wampcra: {
       type: 'static',
       users: {
         joe: { secret: 'secret2', role: 'frontend' },
         // A salted secret stands in the configuration already derived, so that the password itself is nowhere.
-        peter: { secret: cra.derive_key('prq7+YkJ1/KlW1X0', 'salt123', 100, 16), role: 'backend', ...SALT },
+        peter: { secret: 'prq7+YkJ1/KlW1X0YczMHw==', role: 'backend', salt: 'salt123', iterations: 100, keylen: 16 },
       },
     },
     ticket: { type: 'static', principals: { amy: { ticket: 'magic-ticket', role: 'frontend' } } },
@@ -245,7 +254,7 @@ describe('AutobahnJS authentication', () => {
   const check = (name, args, expect) => test(name, async () => assert.deepEqual(await outcome(...args), expect));
 
   check('wampcra', [['wampcra'], 'joe', signed('secret2')], ['joe', 'frontend', 'wampcra']);
-  check('wampcra, salted', [['wampcra'], 'peter', signed('prq7+YkJ1/KlW1X0')], ['peter', 'backend', 'wampcra']);
+  check('wampcra, salted', [['wampcra'], 'peter', signed('secret1')], ['peter', 'backend', 'wampcra']);
   check('ticket', [['ticket'], 'amy', () => 'magic-ticket'], ['amy', 'frontend', 'ticket']);
 
   for (const [name, args] of [

@@ -5,6 +5,7 @@ import json
 import unittest
 import urllib.request
 
+import txaio
 from autobahn.asyncio.component import Component
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
@@ -88,6 +89,8 @@ class Autobahn(NodeTest):
         """The component API, with its own idea of a life cycle: it ends when its session leaves."""
 
         async def body():
+            txaio.use_asyncio()
+            txaio.config.loop = asyncio.get_running_loop()
             transport = {"type": "websocket", "url": self.node.ws(), "serializers": ["json"], "max_retries": 0}
             component = Component(transports=[transport], realm="realm1")
             heard = asyncio.get_running_loop().create_future()

@@ -1,4 +1,7 @@
 // wampy.js on Node.js with each of its serializers.
+//
+// Options that its user leaves out are sent as JavaScript's `undefined`, which msgpack carries as an extension and CBOR as
+// a simple value. A router must take both for an option that is not there.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

@@ -24,6 +24,9 @@ pub(crate) const PYTHON: &[Step] = &[Step { name: "install python environment", 
 /// The oldest Node that has what the tests use: the test runner with reporters and `fetch`.
 const NODE_MAJOR_MIN: u32 = 20;
 
+/// The oldest Python 3 that the pinned client library runs on.
+const PYTHON_MINOR_MIN: u32 = 11;
+
 /// A program of the tests and the Debian package it comes in.
 struct Package {
     name: &'static str,
@@ -94,8 +97,11 @@ fn node_major(version: &str) -> Option<u32> {
 
 fn python(place: &Place) -> Ending {
     let base = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let version = read(Command::new(&base).arg("--version"))
-        .ok_or_else(|| "the tests need Python 3.11 or newer: `apt-get install python3 python3-venv`".to_owned())?;
+    let advice = "the tests need Python 3.11 or newer, by PATH or in PYTHON: `apt-get install python3 python3-venv`";
+    let version = read(Command::new(&base).arg("--version")).ok_or_else(|| advice.to_owned())?;
+    if minor(&version).is_none_or(|minor| minor < PYTHON_MINOR_MIN) {
+        return Err(format!("this is {version}; {advice}"));
+    }
     let list = place.e2e().join("requirements.txt");
     let requirements = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
     let stamp = place.venv().join("installed-requirements.txt");
@@ -109,6 +115,11 @@ fn python(place: &Place) -> Ending {
     }
     client(place)?;
     Ok(format!("{version}, packages {}", if fresh { "installed" } else { "all there" }))
+}
+
+/// `Python 3.11.7` -> 11
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("Python 3.")?.split('.').next()?.parse().ok()
 }
 
 /// The Python client is installed as users install it, every time: it is small, and what is tested must be what is here.
@@ -160,6 +171,13 @@ mod tests {
     fn node_versions() {
         for (version, major) in [("v20.20.2", Some(20)), ("v8.0.0", Some(8)), ("20.1.0", None), ("", None)] {
             assert_eq!(node_major(version), major, "{version}");
+        }
+    }
+
+    #[test]
+    fn python_versions() {
+        for (version, found) in [("Python 3.11.7", Some(11)), ("Python 3.9.0", Some(9)), ("Python 2.7.18", None)] {
+            assert_eq!(minor(version), found, "{version}");
         }
     }
 }

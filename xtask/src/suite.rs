@@ -52,11 +52,12 @@ fn rust(place: &Place) -> Ending {
     exec(&mut place.cargo(&format!("{} --workspace", runner(place)))).map(|()| "passed".to_owned())
 }
 
-/// nextest runs the tests of all crates side by side; plain cargo does where it is not installed.
+/// nextest runs the tests of all crates side by side; plain cargo does where it is not installed. Both go on after a
+/// failure, so that one run shows all of them.
 fn runner(place: &Place) -> &'static str {
     match read(&mut place.cargo("nextest --version")) {
-        Some(_) => "nextest run",
-        None => "test --lib --bins --tests",
+        Some(_) => "nextest run --no-fail-fast",
+        None => "test --no-fail-fast --lib --bins --tests",
     }
 }
 
