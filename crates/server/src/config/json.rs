@@ -19,6 +19,8 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     }
 }
 
+/// A place in the text. `line` counts the line feeds passed, which only blanks can contain: a string that runs over the
+/// end of its line is an error.
 struct Scanner<'t> {
     text: &'t str,
     at: usize,
@@ -41,6 +43,7 @@ impl<'t> Scanner<'t> {
         SyntaxError { line: self.line, message: message.into() }
     }
 
+    /// The error for whatever stands here instead of what was wanted, with a word of help for the usual slips.
     fn unexpected(&self, wanted: &str) -> SyntaxError {
         let rest = &self.text[self.at..];
         match rest.chars().next() {
@@ -54,6 +57,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// Any value. Recursion is bounded here and nowhere else, since every container comes through.
     fn value(&mut self, depth: usize) -> Result<Node, SyntaxError> {
         if depth > NESTING_DEPTH_MAX {
             return Err(self.error(format!("nested more than {NESTING_DEPTH_MAX} deep")));
@@ -71,6 +75,7 @@ impl<'t> Scanner<'t> {
         Ok(Node { line, value })
     }
 
+    /// An object (RFC 8259 section 4). Repeated names stay in the tree; section 4 leaves their meaning open.
     fn dict(&mut self, depth: usize) -> Result<Value, SyntaxError> {
         self.at += 1;
         let mut entries = Vec::new();
@@ -103,6 +108,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// An array (section 5).
     fn list(&mut self, depth: usize) -> Result<Value, SyntaxError> {
         self.at += 1;
         let mut nodes = Vec::new();
@@ -126,12 +132,14 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// Steps over one octet if it is the one named.
     fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
+    /// A string (section 7): only its end is looked for here, escapes and control characters are judged by the delegate.
     fn string(&mut self) -> Result<String, SyntaxError> {
         let start = self.at;
         self.at += 1;
@@ -147,6 +155,7 @@ impl<'t> Scanner<'t> {
         self.delegate(start)
     }
 
+    /// A number (section 6): everything that could belong to one is taken, so that `1.2.3` is one wrong number and not two.
     fn number(&mut self) -> Result<Value, SyntaxError> {
         let start = self.at;
         while let Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') = self.peek() {
@@ -166,6 +175,7 @@ impl<'t> Scanner<'t> {
         })
     }
 
+    /// One of the three literal names (section 3), which are lower-case.
     fn word(&mut self) -> Result<Value, SyntaxError> {
         let rest: &'t str = &self.text[self.at..];
         let end = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());

@@ -66,12 +66,15 @@ pub(super) fn read(tree: &Node, cx: &Context<'_>) -> Option<NodeConfig> {
     Some(NodeConfig { routers })
 }
 
+/// Crossbar.io's second generation is `2`; its first has no version at all. Both are read, so the number only has to be
+/// one that we know.
 fn version_is_known(cursor: &Cursor<'_>) {
     if cursor.node.value != super::tree::Value::Number(2.into()) {
         cursor.must("2 (leave it out for a configuration in the 2014 form)");
     }
 }
 
+/// Crossbar.io's parent process. Its settings have nothing to act upon here; misspelt ones are still faults.
 fn read_controller(mut dict: Dict<'_>) {
     dict.take("id");
     dict.take("realm");
@@ -92,6 +95,8 @@ struct Listening {
     ignored: usize,
 }
 
+/// Reads one worker; `place` counts from 1. `None` with a warning where it is of a type that we do not run, or with a
+/// fault. Realms are read before transports, whose services refer to them.
 fn worker(cursor: &Cursor<'_>, place: usize, listening: &mut Listening) -> Option<RouterConfig> {
     let mut dict = cursor.dict()?;
     let kind = dict.need("type")?;
@@ -137,6 +142,7 @@ fn worker(cursor: &Cursor<'_>, place: usize, listening: &mut Listening) -> Optio
 }
 
 impl Listening {
+    /// Adds a transport, unless a name or a socket is taken; two of one port would fail at start only.
     fn add(&mut self, cursor: &Cursor<'_>, transport: &TransportConfig) {
         for (known, path) in &self.transports {
             if known.id == transport.id {
@@ -154,6 +160,7 @@ impl Listening {
     }
 }
 
+/// Settings of the operating system process that a worker is in Crossbar.io.
 fn process_options(mut dict: Dict<'_>) {
     let keys = [
         "title",

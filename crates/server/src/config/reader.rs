@@ -36,20 +36,24 @@ impl<'a> Context<'a> {
         Self { surroundings, file, found: RefCell::default() }
     }
 
+    /// A remark in the form that all lists share.
     pub(super) fn note(&self, line: usize, path: &str, message: impl Into<String>) -> Fault {
         Fault { file: self.file.to_owned(), line, path: path.to_owned(), message: message.into() }
     }
 
+    /// Records what keeps the node from starting.
     pub(super) fn fault(&self, line: usize, path: &str, message: impl Into<String>) {
         let fault = self.note(line, path, message);
         self.found.borrow_mut().faults.push(fault);
     }
 
+    /// Records what is read and has no effect.
     fn warn(&self, line: usize, path: &str, message: impl Into<String>) {
         let fault = self.note(line, path, message);
         self.found.borrow_mut().warnings.push(fault);
     }
 
+    /// Records what works and is probably not meant.
     fn advise(&self, line: usize, path: &str, message: impl Into<String>) {
         let fault = self.note(line, path, message);
         self.found.borrow_mut().advice.push(fault);
@@ -65,6 +69,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// The place where every path begins; its own path is empty.
     pub(super) fn root(node: &'a Node, cx: &'a Context<'a>) -> Self {
         Self { node, path: String::new(), cx }
     }
@@ -86,6 +91,7 @@ impl<'a> Cursor<'a> {
         self.fault(format!("must be {wanted}, not {}", self.node.value.describe()));
     }
 
+    /// A dictionary whose keys we have chosen, to be read key by key.
     pub(super) fn dict(&self) -> Option<Dict<'a>> {
         let entries = self.entries()?;
         Some(Dict { path: self.path.clone(), line: self.node.line, rest: entries, known: Vec::new(), cx: self.cx })
@@ -124,6 +130,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The items of a list, each with its index in its path.
     pub(super) fn list(&self) -> Option<Vec<Cursor<'a>>> {
         let Value::List(nodes) = &self.node.value else {
             self.must("a list");
@@ -165,6 +172,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A whole number within limits. `8192.0` and `"8192"` are not taken for one: Crossbar.io refuses them too.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         match &self.node.value {
             Value::Number(number) if number.as_u64().is_some_and(|found| range.contains(&found)) => number.as_u64(),
@@ -226,6 +234,7 @@ impl<'a> Dict<'a> {
         self.rest.is_empty()
     }
 
+    /// Takes an entry out, so that `finish` does not find it any more.
     fn remove(&mut self, key: &str) -> Option<Cursor<'a>> {
         let index = self.rest.iter().position(|entry| entry.key == key)?;
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
@@ -259,6 +268,7 @@ impl<'a> Dict<'a> {
         self.need(key)?.name().map(str::to_owned)
     }
 
+    /// An optional section.
     pub(super) fn dict(&mut self, key: &'static str) -> Option<Dict<'a>> {
         self.take(key)?.dict()
     }
@@ -268,6 +278,7 @@ impl<'a> Dict<'a> {
         self.take(key).and_then(|cursor| cursor.list()).unwrap_or_default()
     }
 
+    /// An optional flag; the default stays where it is absent or wrong.
     pub(super) fn flag(&mut self, key: &'static str, into: &mut bool) {
         if let Some(flag) = self.take(key).and_then(|cursor| cursor.flag()) {
             *into = flag;

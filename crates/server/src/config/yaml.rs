@@ -31,6 +31,7 @@ enum Open {
     Dict { entries: Vec<Entry>, key: Option<(String, usize)> },
 }
 
+/// Turns events into a tree with a stack of its own, so that no input can exhaust the thread's.
 #[derive(Default)]
 struct Builder {
     open: Vec<(Open, usize, usize)>,
@@ -82,10 +83,12 @@ impl Builder {
         }
     }
 
+    /// Whether the next node is a key: a dictionary is open and holds no key yet that waits for its value.
     fn wants_key(&self) -> bool {
         matches!(self.open.last(), Some((Open::Dict { key: None, .. }, ..)))
     }
 
+    /// Opens a collection. Its anchor is kept until it ends; an alias inside it finds nothing, so cycles cannot arise.
     fn begin(&mut self, open: Open, anchor: usize, tag: Option<&Tag>, line: usize) -> Result<(), SyntaxError> {
         if self.wants_key() {
             return Err(SyntaxError { line, message: "a key must be a plain name".to_owned() });
@@ -100,6 +103,7 @@ impl Builder {
         Ok(())
     }
 
+    /// Puts a finished node where it belongs: into the root, a list, or a dictionary as key or value.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         let line = node.line;
         self.nodes += 1;
@@ -122,6 +126,7 @@ impl Builder {
     }
 }
 
+/// A node as a key. Merge keys are refused by name, because taken literally they would be an unknown key.
 fn key_of(node: Node) -> Result<(String, usize), SyntaxError> {
     let line = node.line;
     match node.value {
@@ -138,6 +143,7 @@ fn too_deep(line: usize) -> SyntaxError {
     SyntaxError { line, message: format!("nested more than {NESTING_DEPTH_MAX} deep") }
 }
 
+/// Nodes in a tree, itself included.
 fn count(node: &Node) -> usize {
     1 + match &node.value {
         Value::List(nodes) => nodes.iter().map(count).sum(),
@@ -146,6 +152,7 @@ fn count(node: &Node) -> usize {
     }
 }
 
+/// Containers within containers.
 fn depth(node: &Node) -> usize {
     match &node.value {
         Value::List(nodes) => 1 + nodes.iter().map(depth).max().unwrap_or(0),
@@ -172,6 +179,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     })
 }
 
+/// The numbers of the core schema. Infinities and NaN have no place in a configuration and stay text.
 fn number(text: &str) -> Option<Number> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
