@@ -83,9 +83,10 @@ impl PublishOptions {
             return Ok(options);
         }
         let mut filter = Filter::default();
-        let mut filtered = true;
         for (name, value) in dict.iter() {
             match name {
+                // What a client's user left out.
+                _ if *value == Value::Null => {}
                 "acknowledge" => options.acknowledge = flag(name, value)?,
                 "exclude_me" => options.exclude_me = flag(name, value)?,
                 "disclose_me" => options.disclose_me = flag(name, value)?,
@@ -99,10 +100,7 @@ impl PublishOptions {
                 _ => {}
             }
         }
-        if filter == Filter::default() {
-            filtered = false;
-        }
-        options.filter = filtered.then(|| Box::new(filter));
+        options.filter = (filter != Filter::default()).then(|| Box::new(filter));
         Ok(options)
     }
 }
@@ -157,6 +155,7 @@ mod tests {
     fn types_are_checked_and_unknown_options_ignored() {
         check(Dict::new().with("whatever", 1), Ok(PublishOptions::default()));
         check(Dict::new().with("acknowledge", true), Ok(PublishOptions { acknowledge: true, ..Default::default() }));
+        check(Dict::new().with("acknowledge", Value::Null), Ok(PublishOptions::default()));
         check(Dict::new().with("acknowledge", 1), Err("option 'acknowledge' must be true or false"));
         check(Dict::new().with("exclude", "x"), Err("option 'exclude' must be a list of session ids"));
         check(

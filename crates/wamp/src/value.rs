@@ -38,10 +38,10 @@ impl Dict {
         Self(Vec::new())
     }
 
-    /// The value of `key`.
+    /// The value of `key`. Null counts as absent: clients send it for an option that their user left out.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value).filter(|value| **value != Value::Null)
     }
 
     /// Sets `key`; a later value of the same key takes the place of the earlier one.

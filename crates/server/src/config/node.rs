@@ -4,7 +4,7 @@
 
 use super::endpoint::{EndpointConfig, Sort};
 use super::reader::{Context, Cursor, Dict};
-use super::realm::{self, RealmConfig};
+use super::realm::{self, Era, RealmConfig};
 use super::transport::{self, TransportConfig};
 use super::tree::Node;
 
@@ -44,9 +44,13 @@ const WORKERS_IGNORED: [&str; 9] = [
 /// Reads a whole configuration. `None` only together with a fault.
 pub(super) fn read(tree: &Node, cx: &Context<'_>) -> Option<NodeConfig> {
     let mut dict = Cursor::root(tree, cx).dict()?;
-    if let Some(version) = dict.take("version") {
-        version_is_known(&version);
-    }
+    let era = match dict.take("version") {
+        Some(version) => {
+            version_is_known(&version);
+            Era::Second
+        }
+        None => Era::First,
+    };
     // For editors; it changes nothing.
     dict.take("$schema");
     if let Some(controller) = dict.dict("controller") {
@@ -57,7 +61,7 @@ pub(super) fn read(tree: &Node, cx: &Context<'_>) -> Option<NodeConfig> {
     let cursors = workers.as_ref().and_then(Cursor::list);
     let mut routers = Vec::new();
     for (place, cursor) in cursors.iter().flatten().enumerate() {
-        routers.extend(worker(cursor, place + 1, &mut listening));
+        routers.extend(worker(cursor, place + 1, era, &mut listening));
     }
     if cursors.is_some_and(|cursors| cursors.len() == listening.ignored) {
         workers?.fault("must hold at least one worker of type 'router'");
@@ -97,7 +101,7 @@ struct Listening {
 
 /// Reads one worker; `place` counts from 1. `None` with a warning where it is of a type that we do not run, or with a
 /// fault. Realms are read before transports, whose services refer to them.
-fn worker(cursor: &Cursor<'_>, place: usize, listening: &mut Listening) -> Option<RouterConfig> {
+fn worker(cursor: &Cursor<'_>, place: usize, era: Era, listening: &mut Listening) -> Option<RouterConfig> {
     let mut dict = cursor.dict()?;
     let kind = dict.need("type")?;
     let name = kind.name()?;
@@ -125,7 +129,7 @@ fn worker(cursor: &Cursor<'_>, place: usize, listening: &mut Listening) -> Optio
         dict.ignore(key, &format!("'{key}' of Crossbar.io are not supported by Stentor"));
     }
     dict.ignore("manhole", "'manhole' of Crossbar.io is not supported by Stentor");
-    let (realms, roster) = realm::read_all(dict.list("realms"));
+    let (realms, roster) = realm::read_all(dict.list("realms"), era);
     let mut transports = Vec::new();
     let cursors = dict.list("transports");
     if cursors.is_empty() {

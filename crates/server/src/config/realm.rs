@@ -135,13 +135,40 @@ impl Roster {
 }
 
 /// Reads the realms of a router.
-pub(super) fn read_all(cursors: Vec<Cursor<'_>>) -> (Vec<RealmConfig>, Roster) {
+pub(super) fn read_all(cursors: Vec<Cursor<'_>>, era: Era) -> (Vec<RealmConfig>, Roster) {
     let mut roster = Roster::default();
-    let realms = cursors.iter().filter_map(|cursor| read(cursor, &mut roster)).collect();
+    let realms = cursors.iter().filter_map(|cursor| read(cursor, era, &mut roster)).collect();
     (realms, roster)
 }
 
-fn read(cursor: &Cursor<'_>, roster: &mut Roster) -> Option<RealmConfig> {
+/// Which of Crossbar.io's two generations a configuration is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Era {
+    /// Without a `version`.
+    First,
+    /// `"version": 2`.
+    Second,
+}
+
+/// In the first generation a realm with a single role let everybody in with it, whatever the role's name: its
+/// documentation has such a node. Transports with an `auth` of their own are not touched by this.
+fn open_the_only_role(cursor: &Cursor<'_>, roles: &mut Vec<RoleConfig>, names: &mut Vec<String>) {
+    const ANONYMOUS: &str = "anonymous";
+    if let [only] = roles.as_slice()
+        && only.name != ANONYMOUS
+    {
+        let name = &only.name;
+        cursor.advise(format!(
+            "'{name}' is the only role, so clients without authentication get its permissions, as Crossbar.io did it in \
+             2014; add a role 'anonymous' to decide otherwise"
+        ));
+        let everybody = RoleConfig { name: ANONYMOUS.to_owned(), permissions: only.permissions.clone() };
+        roles.push(everybody);
+        names.push(ANONYMOUS.to_owned());
+    }
+}
+
+fn read(cursor: &Cursor<'_>, era: Era, roster: &mut Roster) -> Option<RealmConfig> {
     let mut dict = cursor.dict()?;
     let name = dict.need("name").and_then(|name| {
         let text = name.name()?;
@@ -153,7 +180,10 @@ fn read(cursor: &Cursor<'_>, roster: &mut Roster) -> Option<RealmConfig> {
         Some(text.to_owned())
     });
     let mut names = Vec::new();
-    let roles: Vec<RoleConfig> = dict.list("roles").iter().filter_map(|cursor| role(cursor, &mut names)).collect();
+    let mut roles: Vec<RoleConfig> = dict.list("roles").iter().filter_map(|cursor| role(cursor, &mut names)).collect();
+    if era == Era::First {
+        open_the_only_role(cursor, &mut roles, &mut names);
+    }
     let options = options(&mut dict);
     dict.ignore("id", "realms go by their names");
     dict.ignore("store", "event history is not kept");

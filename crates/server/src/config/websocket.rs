@@ -142,7 +142,7 @@ impl Default for WebSocketOptions {
             max_sessions: 100_000,
             max_subscriptions_per_session: 10_000,
             // Room for one message of the greatest size; less would close every session that such a message reaches.
-            outbox_bytes_max: 16 << 20,
+            outbox_bytes_max: 4 << 20,
         }
     }
 }

@@ -58,11 +58,11 @@ impl Drop for Listener {
     }
 }
 
-/// Opens an endpoint.
+/// Opens an endpoint for `http` or `ws`.
 ///
 /// # Errors
 /// A sentence that names the endpoint and what to do about it.
-pub(super) fn open(endpoint: &EndpointConfig) -> Result<Listener, String> {
+pub(super) fn open(endpoint: &EndpointConfig, scheme: &str) -> Result<Listener, String> {
     match endpoint {
         EndpointConfig::Tcp { port, interface, backlog, version, tls } => {
             let tls = tls.as_ref().map(tls::acceptor).transpose()?.map(Arc::new);
@@ -70,10 +70,10 @@ pub(super) fn open(endpoint: &EndpointConfig) -> Result<Listener, String> {
             let socket = bind(*port, interface.as_deref(), *backlog, *version)
                 .map_err(|error| explain(&error, &format!("port {port} on {place}")))?;
             let address = socket.local_addr().map_err(|error| explain(&error, "the endpoint"))?;
-            let scheme = if tls.is_some() { "https" } else { "http" };
+            let secure = if tls.is_some() { "s" } else { "" };
             let url = match address.ip() {
-                ip if ip.is_unspecified() => format!("{scheme}://localhost:{}", address.port()),
-                _ => format!("{scheme}://{address}"),
+                ip if ip.is_unspecified() => format!("{scheme}{secure}://localhost:{}", address.port()),
+                _ => format!("{scheme}{secure}://{address}"),
             };
             Ok(Listener { socket: Listening::Tcp(socket), tls, address: address.to_string(), url })
         }

@@ -16,7 +16,7 @@ use tracing::{debug, info};
 use super::listen::{self, Accepted, Incoming};
 use super::wiring::{self, Echo, Wired};
 use crate::clock::Clock;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, TransportKind};
 use crate::fanout::shard::Shard;
 use crate::http::{Arrival, Remote, serve};
 use crate::meter::Meters;
@@ -81,7 +81,7 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         .iter()
         .zip(&wired)
         .flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts))
-        .map(|(transport, ingress)| (transport, ingress, listen::open(&transport.endpoint)))
+        .map(|(transport, ingress)| (transport, ingress, listen::open(&transport.endpoint, scheme(&transport.kind))))
         .partition(|(.., listener)| listener.is_ok());
     if !faults.is_empty() {
         let sentence = |(transport, _, outcome): (&crate::config::TransportConfig, _, Result<_, String>)| {
@@ -115,6 +115,14 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     Ok(Running { config, wired, shutdown, threads, meters, open })
 }
 
+/// What clients of a transport speak.
+const fn scheme(kind: &TransportKind) -> &'static str {
+    match kind {
+        TransportKind::WebSocket(_) => "ws",
+        TransportKind::Web { .. } => "http",
+    }
+}
+
 fn random_seed() -> u64 {
     let mut octets = [0; 8];
     SystemRandom::new().fill(&mut octets).expect("the kernel's random source does not fail once it has started");
@@ -135,7 +143,7 @@ impl Running {
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub fn stop(self) {
         // Nobody listens when all threads have ended already.
-        drop(self.shutdown.send(true));
+        let _nobody_listens = self.shutdown.send(true);
         for thread in self.threads {
             if thread.join().is_err() {
                 debug!("a thread had panicked");

@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
             0xd1 => Head::Signed(i16::from_be_bytes(self.array()?).into()),
             0xd2 => Head::Signed(i32::from_be_bytes(self.array()?).into()),
             0xd3 => Head::Signed(i64::from_be_bytes(self.array()?)),
+            // JavaScript's encoders write `undefined` as the extension of type 0 with one zero octet; that is no value.
+            0xd4 if self.octets.get(self.at..self.at + 2) == Some(&[0, 0]) => {
+                self.at += 2;
+                Head::Null
+            }
             0xd4..=0xd8 => Head::Extension(1 << (marker - 0xd4)),
             0xd9 => Head::Text(self.len::<1>()?),
             0xda => Head::Text(self.len::<2>()?),
