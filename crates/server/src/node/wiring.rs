@@ -302,7 +302,7 @@ fn gate_options(options: &GateOptions) -> gate::GateOptions {
         credentials,
         post_body_limit: Some(options.post_body_limit),
         timestamp_delta_limit: options.timestamp_delta_limit,
-        require_ip: options.require_ip.clone().unwrap_or_default(),
+        require_ip: options.require_ip.clone(),
         trusted_proxies: options.trusted_proxies.clone(),
         require_tls: options.require_tls,
         debug: options.debug,
