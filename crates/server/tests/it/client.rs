@@ -60,6 +60,8 @@ pub(crate) struct Client {
     /// The answer to the handshake.
     pub(crate) handshake: Reply,
     requests: u64,
+    /// Octets that arrived behind the handshake.
+    pub(crate) received: usize,
     /// The session's id.
     pub(crate) id: u64,
 }
@@ -119,6 +121,7 @@ impl Client {
             separator: Separator::default(),
             handshake,
             requests: 0,
+            received: 0,
             id: 0,
         };
         client.feed(early);
@@ -159,11 +162,6 @@ impl Client {
         }
     }
 
-    /// Sends GOODBYE or anything else and no more: our side of the stream ends.
-    pub(crate) async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
-    }
-
     /// The next frame, whatever it is.
     pub(crate) async fn frame(&mut self) -> Frame {
         loop {
@@ -181,7 +179,15 @@ impl Client {
         }
     }
 
+    /// The next octets past the decoder.
+    pub(crate) async fn octets(&mut self, length: usize) -> Vec<u8> {
+        let mut octets = vec![0; length];
+        soon("octets", self.stream.read_exact(&mut octets)).await.unwrap();
+        octets
+    }
+
     fn feed(&mut self, mut octets: Vec<u8>) {
+        self.received += octets.len();
         let frames = &mut self.frames;
         let outcome = self.decoder.feed(&mut octets, &mut self.inflater, |event| {
             frames.push_back(match event {

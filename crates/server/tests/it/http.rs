@@ -138,7 +138,7 @@ impl Http {
     /// The next answer without its body, as for HEAD.
     pub(crate) async fn reply_head(&mut self) -> Reply {
         let line = self.line().await;
-        let status = line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("{line}"))[..3].parse().unwrap();
+        let status = line.strip_prefix("HTTP/1.").unwrap_or_else(|| panic!("{line}"))[2..5].parse().unwrap();
         let mut headers = Vec::new();
         loop {
             let line = self.line().await;

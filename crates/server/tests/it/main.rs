@@ -11,5 +11,17 @@ mod client;
 mod house;
 mod http;
 
+mod caller;
+mod frames;
+mod handshake;
+mod http_layer;
+mod lifetime;
+mod pressure;
+mod pusher_batch;
 mod pusher_events;
+mod pusher_gate;
+mod pusher_options;
 mod pusher_refusals;
+mod pusher_signed;
+mod serializers;
+mod violations;
