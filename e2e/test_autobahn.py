@@ -89,7 +89,6 @@ class Autobahn(NodeTest):
         """The component API, with its own idea of a life cycle: it ends when its session leaves."""
 
         async def body():
-            txaio.use_asyncio()
             txaio.config.loop = asyncio.get_running_loop()
             transport = {"type": "websocket", "url": self.node.ws(), "serializers": ["json"], "max_retries": 0}
             component = Component(transports=[transport], realm="realm1")

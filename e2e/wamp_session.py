@@ -11,12 +11,14 @@ from autobahn.wamp.types import ComponentConfig
 
 from stentor_node import DEADLINE_SECONDS
 
+# Even making a serializer asks which framework is in use.
+txaio.use_asyncio()
+
 
 @contextlib.asynccontextmanager
 async def session(url: str, serializer, realm: str = "realm1", ssl: tls.SSLContext | None = None):
     """A session that offers exactly this serializer; leaving the block says GOODBYE and waits for the answer."""
     loop = asyncio.get_running_loop()
-    txaio.use_asyncio()
     txaio.config.loop = loop
     joined, left = loop.create_future(), loop.create_future()
 
