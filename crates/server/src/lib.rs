@@ -1,1 +1,17 @@
-//! stub
+//! Stentor: one HTTP POST in, every listener reached.
+//!
+//! This crate is the shell around the machines of `stentor_wamp` and `stentor_websocket`: sockets, clocks, threads, files
+//! and signals are here, and as little policy as possible. `ARCHITECTURE.md` walks through the rooms.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+
+pub mod fanout;
+pub mod http;
+pub mod meter;
+pub mod node;
+pub mod pusher;
+pub mod realm;
+pub mod socket;
+mod task;

@@ -1,2 +1,7 @@
-//! stub
-fn main() {}
+//! The command line of Stentor; see [`stentor::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stentor::cli::main()
+}

@@ -22,6 +22,7 @@ pub struct Payload<'a> {
 
 /// What a client may send to a router.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of the message in the line above")]
 pub enum ClientMessage<'a> {
     /// `[1, Realm, Details]`
     Hello { realm: Cow<'a, str>, details: Dict },
@@ -71,6 +72,7 @@ pub enum RequestKind {
 
 /// What a router may send to a client.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of the message in the line above")]
 pub enum RouterMessage<'a> {
     /// `[2, Session, Details]`
     Welcome { session: SessionId, details: Dict },
@@ -79,7 +81,7 @@ pub enum RouterMessage<'a> {
     /// `[4, AuthMethod, Extra]`
     Challenge { method: &'static str, extra: Dict },
     /// `[6, {}, Reason]`
-    Goodbye { reason: &'static str },
+    Goodbye { reason: Cow<'a, str> },
     /// `[8, Kind, Request, Details, Error, Args?, Kwargs?]`
     Error { kind: RequestKind, request: RequestId, details: Dict, error: Cow<'a, str>, payload: Payload<'a> },
     /// `[17, Request, Publication]`

@@ -2,6 +2,8 @@
 //!
 //! Payloads never become values; they stay the octets that arrived (see [`crate::message::Payload`]).
 
+use std::collections::BTreeMap;
+
 /// Any value that the three serializers can express.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -36,10 +38,10 @@ impl Dict {
         Self(Vec::new())
     }
 
-    /// The value of `key`.
+    /// The value of `key`. Null counts as absent: clients send it for an option that their user left out.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value).filter(|value| **value != Value::Null)
     }
 
     /// Sets `key`; a later value of the same key takes the place of the earlier one.
@@ -73,6 +75,34 @@ impl Dict {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Up to here, comparing keys one by one is fastest; beyond, quadratic time would be an attacker's lever.
+const ENTRIES_FEW: usize = 16;
+
+/// Of equal keys the last value counts, in the place of the first.
+impl FromIterator<(String, Value)> for Dict {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
+        let mut dict = Self::new();
+        let mut places = BTreeMap::new();
+        for (key, value) in entries {
+            if dict.len() < ENTRIES_FEW {
+                dict.set(key, value);
+                continue;
+            }
+            if places.is_empty() {
+                places.extend(dict.0.iter().enumerate().map(|(place, (key, _))| (key.clone(), place)));
+            }
+            match places.get(&key) {
+                Some(&place) => dict.0[place].1 = value,
+                None => {
+                    places.insert(key.clone(), dict.len());
+                    dict.0.push((key, value));
+                }
+            }
+        }
+        dict
     }
 }
 
@@ -133,6 +163,12 @@ impl From<bool> for Value {
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         i64::try_from(value).map_or(Self::Uint(value), Self::Int)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        Self::Int(value.into())
     }
 }
 

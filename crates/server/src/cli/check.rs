@@ -1,0 +1,63 @@
+//! `stentor check`, and the reading of configurations for `start`.
+
+use std::path::Path;
+
+use super::node_dir::{self, Source};
+use super::{Outcome, Place, complain, say};
+use crate::config::{self, Report, Surroundings, Syntax};
+
+pub(super) fn run(place: &Place) -> Outcome {
+    let dir = node_dir::resolve(&place.cbdir);
+    let source = match node_dir::find_config(&dir, place) {
+        Ok(source) => source,
+        Err(sentence) => {
+            complain(&format!("Error: {sentence}"));
+            return Outcome::Misused;
+        }
+    };
+    let report = read(&source, &dir.path);
+    tell(&report);
+    if report.config.is_none() {
+        complain(&format!("Error: the configuration has {} at fault.", counted(report.faults.len())));
+        return Outcome::Misused;
+    }
+    match source {
+        Source::File(path) => say(&format!("Ok, configuration file {} looks good.", path.display())),
+        Source::Embedded => say("Ok, there is no configuration here: `stentor start` runs the embedded default node."),
+    }
+    Outcome::Fine
+}
+
+fn counted(lines: usize) -> String {
+    if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") }
+}
+
+/// Reads a configuration.
+pub(super) fn read(source: &Source, dir: &Path) -> Report {
+    let environment = |name: &str| std::env::var(name).ok();
+    match source {
+        Source::File(path) => {
+            // Relative paths of a configuration start at its node directory, wherever it was named from.
+            let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+            config::load(path, &dir, &environment)
+        }
+        Source::Embedded => {
+            let exists = |_: &Path| true;
+            let surroundings = Surroundings { node_dir: dir, env: &environment, exists: &exists };
+            config::parse(config::embedded_default(), Syntax::Yaml, "config.default.yaml", &surroundings)
+        }
+    }
+}
+
+/// Prints everything that reading found, one line each.
+pub(super) fn tell(report: &Report) {
+    for advice in &report.advice {
+        complain(&format!("Advice: {advice}"));
+    }
+    for warning in &report.warnings {
+        complain(&format!("Warning: {warning}"));
+    }
+    for fault in &report.faults {
+        complain(&format!("Error: {fault}"));
+    }
+}

@@ -1,0 +1,130 @@
+//! `stentor init` and `stentor templates`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Outcome, complain, say};
+use crate::http::{DEMO_CLIENT, DEMO_PAGE};
+
+/// One template: a name, what it is for, and its files.
+struct Template {
+    name: &'static str,
+    about: &'static str,
+    files: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! file {
+    ($template:literal, $name:literal) => {
+        ($name, include_str!(concat!("../../templates/", $template, "/", $name)))
+    };
+}
+
+const TEMPLATES: [Template; 2] = [
+    Template {
+        name: "default",
+        about: "A node with WebSocket, a publisher and a page, configured in today's form",
+        files: &[
+            (".stentor/config.json", include_str!("../../templates/default/dot-stentor/config.json")),
+            file!("default", "README.md"),
+            ("web/index.html", DEMO_PAGE),
+            ("web/wamp.js", DEMO_CLIENT),
+        ],
+    },
+    Template {
+        name: "pusher",
+        about: "The HTTP pusher: a page that shows events, and scripts that send them, signed and unsigned",
+        files: &[
+            (".stentor/config.json", include_str!("../../templates/pusher/dot-stentor/config.json")),
+            file!("pusher", "publish.py"),
+            file!("pusher", "publish_signed.py"),
+            file!("pusher", "README.md"),
+            ("web/index.html", DEMO_PAGE),
+            ("web/wamp.js", DEMO_CLIENT),
+        ],
+    },
+];
+
+pub(super) fn list() -> Outcome {
+    say("Available templates:\n");
+    for template in &TEMPLATES {
+        say(&format!("  {:<9} {}", template.name, template.about));
+    }
+    say("\nstentor init --template NAME [--appdir DIR] creates one.");
+    Outcome::Fine
+}
+
+pub(super) fn run(name: &str, appdir: Option<&Path>) -> Outcome {
+    let Some(template) = TEMPLATES.iter().find(|template| template.name == name) else {
+        complain(&format!("Error: there is no template '{name}'; `stentor templates` lists those that there are."));
+        return Outcome::Misused;
+    };
+    let mut made = Made::default();
+    match create(template, appdir, &mut made) {
+        Ok(root) => {
+            let dir = root.join(".stentor");
+            say("Application template initialized");
+            say(&format!("\nTo start your node, run 'stentor start --cbdir {}'", dir.display()));
+            Outcome::Fine
+        }
+        Err(sentence) => {
+            made.take_back();
+            complain(&format!("Error: {sentence}"));
+            Outcome::Failed
+        }
+    }
+}
+
+fn create(template: &Template, appdir: Option<&Path>, made: &mut Made) -> Result<PathBuf, String> {
+    let root = match appdir {
+        Some(path) => {
+            if path.exists() {
+                return Err(format!("app directory '{}' already exists", path.display()));
+            }
+            path.to_owned()
+        }
+        None => std::env::current_dir().map_err(|error| format!("the current directory is not there: {error}"))?,
+    };
+    let paths: Vec<PathBuf> = template.files.iter().map(|(name, _)| root.join(name)).collect();
+    if let Some(taken) = paths.iter().find(|path| path.exists()) {
+        return Err(format!("{} already exists; nothing was created", taken.display()));
+    }
+    for (path, (_, text)) in paths.iter().zip(template.files) {
+        if let Some(parent) = path.parent() {
+            made.directory(parent)?;
+        }
+        made.file(path, text)?;
+    }
+    Ok(root)
+}
+
+/// What has been created, so that it can be taken back.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn directory(&mut self, path: &Path) -> Result<(), String> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent)?;
+        }
+        say(&format!("Creating directory {}", path.display()));
+        fs::create_dir(path).map_err(|error| format!("{} cannot be created: {error}", path.display()))?;
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, text: &str) -> Result<(), String> {
+        say(&format!("Creating file      {}", path.display()));
+        self.0.push(path.to_owned());
+        fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    }
+
+    fn take_back(self) {
+        for path in self.0.into_iter().rev() {
+            // What cannot be removed was not created either, or somebody has put something into it.
+            drop(if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) });
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `stentor start`: from the configuration to a running node, and its signals.
+
+use std::num::NonZero;
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::node_dir::{self, Claim, ClaimError, NodeDir, Source};
+use super::{Outcome, StartArgs, check, complain, log, say};
+use crate::config::NodeConfig;
+use crate::node::wiring::Echo;
+use crate::node::{self, Running, Settings};
+
+pub(super) fn run(args: &StartArgs) -> Outcome {
+    let dir = node_dir::resolve(&args.place.cbdir);
+    let source = match node_dir::find_config(&dir, &args.place) {
+        Ok(source) => source,
+        Err(sentence) => {
+            complain(&format!("Error: {sentence}"));
+            return Outcome::Misused;
+        }
+    };
+    let report = check::read(&source, &dir.path);
+    check::tell(&report);
+    let Some(config) = report.config else {
+        complain("Error: the node does not start with this configuration.");
+        return Outcome::Misused;
+    };
+    let claim = match claim(&source, &dir) {
+        Ok(claim) => claim,
+        Err(sentence) => {
+            complain(&format!("Error: {sentence}"));
+            return Outcome::Failed;
+        }
+    };
+    log::set_up(args.loglevel, args.log_format);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("Error: the node's runtime cannot be set up: {error}"));
+            return Outcome::Failed;
+        }
+    };
+    let outcome = runtime.block_on(serve(config, &source, &dir.path, args));
+    drop(claim);
+    outcome
+}
+
+fn claim(source: &Source, dir: &NodeDir) -> Result<Option<Claim>, String> {
+    if matches!(source, Source::Embedded) || !dir.path.is_dir() {
+        return Ok(None);
+    }
+    match node_dir::claim(&dir.path) {
+        Ok(claim) => Ok(Some(claim)),
+        Err(ClaimError::Running(pid)) => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" (PID {pid})"));
+            Err(format!("a node is already running in {}{pid}", dir.path.display()))
+        }
+        Err(ClaimError::Io(error)) => Err(format!("{} cannot be written: {error}", dir.path.join("node.pid").display())),
+    }
+}
+
+async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs) -> Outcome {
+    let threads = args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, NonZero::get),
+        usize::from,
+    );
+    let echo = if args.enable_echo { Echo::Enabled } else { Echo::Refused };
+    // Signals are caught before anybody can know that the node is up.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "signals cannot be caught");
+            return Outcome::Failed;
+        }
+    };
+    let mut running = match node::start(config, Settings { threads, echo }) {
+        Ok(running) => running,
+        Err(node::StartError(sentences)) => {
+            for sentence in sentences {
+                error!("{sentence}");
+            }
+            return Outcome::Failed;
+        }
+    };
+    if matches!(source, Source::Embedded) {
+        introduce(&running);
+    }
+    info!(pid = std::process::id(), threads, "started");
+    while let Wish::Reload = signals.next().await {
+        reload(&mut running, source, dir);
+    }
+    info!("going down");
+    let drained = tokio::task::spawn_blocking(move || running.stop());
+    tokio::select! {
+        _ = drained => info!("stopped"),
+        () = signals.stop() => {
+            // Whoever asks twice does not want to wait for the drain.
+            warn!("stopped without waiting");
+            std::process::exit(1);
+        }
+    }
+    Outcome::Fine
+}
+
+/// What a person sees who starts the node for the first time.
+fn introduce(running: &Running) {
+    let Some(web) = running.open.first() else { return };
+    let url = &web.url;
+    say("Stentor runs the embedded default node: there is no configuration here.\n");
+    say(&format!("  Page       {url}/"));
+    say(&format!("  WebSocket  {}/ws    realm \"realm1\"", url.replacen("http", "ws", 1)));
+    say(&format!("  Pusher     {url}/push\n"));
+    say("Open the page in a browser, then paste this:\n");
+    say(&format!(
+        "  curl -H \"Content-Type: application/json\" \\\n     -d '{{\"topic\": \"com.myapp.topic1\", \"args\": [\"Hello, \
+         world\"]}}' \\\n     {url}/push\n"
+    ));
+    say("`stentor init --template pusher` makes a node of your own. Ctrl-C stops this one.\n");
+}
+
+fn reload(running: &mut Running, source: &Source, dir: &Path) {
+    let report = check::read(source, dir);
+    for fault in &report.faults {
+        error!("{fault}");
+    }
+    match report.config {
+        None => error!("the new configuration is at fault, so the old one stays in force"),
+        Some(config) => match running.reload(config) {
+            Ok(()) => info!("permissions, principals and pusher keys reloaded"),
+            Err(sentence) => error!("{sentence}; the old configuration stays in force"),
+        },
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+enum Wish {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while let Wish::Reload = self.next().await {}
+    }
+}

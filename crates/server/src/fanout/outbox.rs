@@ -1,0 +1,352 @@
+//! What waits to be written to one socket.
+//!
+//! Frames are shared octets, so a thousand outboxes hold one event once. Any thread may push, and any thread may flush a
+//! plain socket; what the socket does not take at once is left to the task that owns the connection. The number of octets
+//! is bounded: passing the bound closes the connection, because dropping events in silence would be worse and waiting
+//! would let one slow reader slow everybody.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::{Buf, Bytes};
+
+/// Slices of one vectored write. More than this saves next to nothing.
+const SLICES_MAX: usize = 64;
+
+/// Elements of the queue's storage that are kept when it has run empty after a burst.
+const IDLE_CAPACITY_MAX: usize = 64;
+
+/// Why a connection is closed from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// The outbox was full: the peer reads too slowly.
+    OutboxFull,
+    /// The peer sent nothing, not even a pong.
+    PingTimeout,
+    /// The peer did not join in time, or did not close in time.
+    HandshakeTimeout,
+    /// The session was killed or the node goes down.
+    Goodbye,
+}
+
+/// What one flush achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits any more.
+    Empty,
+    /// The socket is full; its owner has been woken to wait for it.
+    Blocked,
+    /// The socket is broken.
+    Broken,
+}
+
+/// What one push did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// Somebody must flush this outbox at the end of the turn.
+    Flush,
+    /// Whoever flushes it knows already.
+    Queued,
+    /// The outbox was full and is now closed.
+    Overflow,
+    /// It was closed before; the frame is gone.
+    Closed,
+}
+
+/// The outbox of one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    bytes_max: usize,
+    flusher: Flusher,
+}
+
+/// Who may write to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flusher {
+    /// Every thread: the socket takes writes through a shared reference.
+    Anybody,
+    /// Only the task that owns the connection, because it holds the state of TLS.
+    Owner,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// A pong that waits: only the newest, or a flood of pings would fill the memory.
+    pong: Option<Bytes>,
+    /// Some thread has this outbox on its list for the end of the turn.
+    marked: bool,
+    /// The socket was full; the owner waits until it takes more.
+    blocked: bool,
+    /// Part of the first frame has been written.
+    started: bool,
+    /// Nothing is accepted any more.
+    closed: bool,
+    /// What the owner has to do about it.
+    cause: Option<CloseCause>,
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn clear(&mut self) {
+        let first = if self.started { self.frames.pop_front() } else { None };
+        self.frames.clear();
+        self.pong = None;
+        self.bytes = first.as_ref().map_or(0, Bytes::len);
+        self.frames.extend(first);
+    }
+}
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new(bytes_max: usize, flusher: Flusher) -> Self {
+        Self { queue: Mutex::default(), bytes_max, flusher }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Every change below leaves the queue whole, so a panic elsewhere in a holder does not spoil it.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts one whole frame at the end.
+    pub fn push(&self, frame: Bytes) -> Pushed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Pushed::Closed;
+        }
+        if queue.bytes + frame.len() > self.bytes_max && !queue.frames.is_empty() {
+            queue.clear();
+            queue.closed = true;
+            queue.cause = Some(CloseCause::OutboxFull);
+            queue.wake();
+            return Pushed::Overflow;
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(frame);
+        self.ask_for_flush(&mut queue)
+    }
+
+    /// Puts a pong in the place of one that still waits.
+    pub fn push_pong(&self, frame: Bytes) -> Pushed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Pushed::Closed;
+        }
+        queue.pong = Some(frame);
+        self.ask_for_flush(&mut queue)
+    }
+
+    fn ask_for_flush(&self, queue: &mut Queue) -> Pushed {
+        if queue.blocked || queue.marked {
+            return Pushed::Queued;
+        }
+        if self.flusher == Flusher::Owner {
+            queue.wake();
+            return Pushed::Queued;
+        }
+        queue.marked = true;
+        Pushed::Flush
+    }
+
+    /// Puts the last frame at the end: nothing comes after it.
+    pub fn push_last(&self, frame: Option<Bytes>) {
+        let mut queue = self.lock();
+        if let Some(frame) = frame.filter(|_| !queue.closed || queue.cause.is_some()) {
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+        }
+        queue.closed = true;
+        queue.wake();
+    }
+
+    /// Ends the connection from outside its task.
+    pub fn close(&self, cause: CloseCause) {
+        let mut queue = self.lock();
+        queue.cause.get_or_insert(cause);
+        queue.wake();
+    }
+
+    /// The cause that the owner has not dealt with yet. The owner is woken at the next one.
+    pub fn take_cause(&self, waker: &Waker) -> Option<CloseCause> {
+        let mut queue = self.lock();
+        let cause = queue.cause.take();
+        if queue.waker.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+            queue.waker = Some(waker.clone());
+        }
+        cause
+    }
+
+    /// Whether something waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let queue = self.lock();
+        queue.frames.is_empty() && queue.pong.is_none()
+    }
+
+    /// Octets that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Writes what waits, by `write`, which takes what the socket takes.
+    pub fn flush(&self, write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
+        let mut queue = self.lock();
+        queue.marked = false;
+        let flushed = drain(&mut queue, write);
+        match flushed {
+            Flushed::Empty => queue.blocked = false,
+            Flushed::Blocked => {
+                queue.blocked = true;
+                queue.wake();
+            }
+            Flushed::Broken => {
+                queue.closed = true;
+                queue.frames.clear();
+                queue.pong = None;
+                queue.bytes = 0;
+                queue.wake();
+            }
+        }
+        flushed
+    }
+
+    /// Whether the owner has to wait for the socket.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.lock().blocked
+    }
+}
+
+fn drain(queue: &mut Queue, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
+    loop {
+        // A pong may pass between frames, never within one.
+        if !queue.started
+            && let Some(pong) = queue.pong.take()
+        {
+            queue.bytes += pong.len();
+            queue.frames.push_front(pong);
+        }
+        if queue.frames.is_empty() {
+            if queue.frames.capacity() > IDLE_CAPACITY_MAX {
+                queue.frames = VecDeque::new();
+            }
+            return Flushed::Empty;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut used = 0;
+        for (slice, frame) in slices.iter_mut().zip(&queue.frames) {
+            *slice = IoSlice::new(frame);
+            used += 1;
+        }
+        match write(&slices[..used]) {
+            Ok(0) => return Flushed::Broken,
+            Ok(written) => advance(queue, written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Flushed::Broken,
+        }
+    }
+}
+
+fn advance(queue: &mut Queue, mut written: usize) {
+    queue.bytes -= written;
+    while let Some(first) = queue.frames.front_mut() {
+        if written < first.len() {
+            first.advance(written);
+            queue.started |= written > 0;
+            return;
+        }
+        written -= first.len();
+        queue.frames.pop_front();
+        queue.started = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    /// A socket that takes `room` octets and is full then.
+    fn socket(taken: &mut Vec<u8>, mut room: usize) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> + '_ {
+        move |slices| {
+            let before = taken.len();
+            for slice in slices {
+                let part = slice.len().min(room);
+                taken.extend_from_slice(&slice[..part]);
+                room -= part;
+            }
+            match taken.len() - before {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                written => Ok(written),
+            }
+        }
+    }
+
+    #[test]
+    fn one_flush_for_many_frames() {
+        let outbox = Outbox::new(100, Flusher::Anybody);
+        assert_eq!(outbox.push(frame("one")), Pushed::Flush);
+        assert_eq!(outbox.push(frame("two")), Pushed::Queued);
+        let mut calls = 0;
+        let flushed = outbox.flush(|slices| {
+            calls += 1;
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        });
+        assert_eq!((flushed, calls, outbox.bytes()), (Flushed::Empty, 1, 0));
+        assert_eq!(outbox.push(frame("three")), Pushed::Flush);
+    }
+
+    #[test]
+    fn a_full_socket_goes_on_where_it_stopped() {
+        let outbox = Outbox::new(100, Flusher::Anybody);
+        outbox.push(frame("hello "));
+        outbox.push(frame("world"));
+        let mut taken = Vec::new();
+        assert_eq!(outbox.flush(socket(&mut taken, 8)), Flushed::Blocked);
+        assert_eq!(outbox.push(frame("!")), Pushed::Queued);
+        assert_eq!(outbox.push_pong(frame("PONG")), Pushed::Queued);
+        assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
+        assert_eq!(String::from_utf8(taken).unwrap(), "hello world!PONG");
+    }
+
+    #[test]
+    fn a_full_outbox_closes_and_keeps_the_frame_boundary() {
+        let outbox = Outbox::new(10, Flusher::Anybody);
+        outbox.push(frame("12345678"));
+        let mut taken = Vec::new();
+        outbox.flush(socket(&mut taken, 3));
+        assert_eq!(outbox.push(frame("abcde")), Pushed::Queued);
+        assert_eq!(outbox.push(frame("f")), Pushed::Overflow);
+        assert_eq!(outbox.push(frame("g")), Pushed::Closed);
+        assert_eq!(outbox.take_cause(Waker::noop()), Some(CloseCause::OutboxFull));
+        outbox.push_last(None);
+        assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
+        assert_eq!(String::from_utf8(taken).unwrap(), "12345678");
+    }
+
+    #[test]
+    fn only_the_newest_pong_waits() {
+        let outbox = Outbox::new(100, Flusher::Owner);
+        outbox.push_pong(frame("1"));
+        outbox.push_pong(frame("2"));
+        let mut taken = Vec::new();
+        assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
+        assert_eq!(taken, b"2");
+    }
+}

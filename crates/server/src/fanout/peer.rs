@@ -1,0 +1,233 @@
+//! The handle by which the router's tables reach whoever is behind a session.
+
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use stentor_wamp::codec::batch::Separator;
+use stentor_wamp::codec::{self, Format, Serializer};
+use stentor_wamp::message::RouterMessage;
+use stentor_websocket::deflate::Window;
+use stentor_websocket::frame;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::frames::{self, Form};
+use super::outbox::{CloseCause, Flushed, Flusher, Outbox};
+use super::shard::Shard;
+
+/// Whoever is behind a session.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// A WebSocket connection.
+    Socket(Arc<SocketPeer>),
+    /// An HTTP request that waits for the result of its call.
+    Caller(Arc<Caller>),
+}
+
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keepalive {
+    /// Ticks of silence after which a ping is sent; 0 for never.
+    pub interval: u32,
+    /// Ticks of silence after a ping that end the connection; 0 for never.
+    pub timeout: u32,
+    /// Octets of a ping.
+    pub ping_bytes: usize,
+}
+
+/// What a connection agreed on in its handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreement {
+    /// Serializer and batching.
+    pub format: Format,
+    /// The window of our compression.
+    pub window: Option<Window>,
+    /// Octets of one frame; 0 for whole messages.
+    pub fragment_bytes: usize,
+    /// Octets that may wait.
+    pub outbox_bytes_max: usize,
+    /// Silence.
+    pub keepalive: Keepalive,
+}
+
+/// The part of a WebSocket connection that other threads may touch.
+#[derive(Debug)]
+pub struct SocketPeer {
+    agreement: Agreement,
+    cancel_separator: AtomicBool,
+    /// What waits to be written.
+    pub outbox: Outbox,
+    /// A plain socket takes writes from every thread.
+    direct: Option<Arc<TcpStream>>,
+    heard: AtomicU32,
+    pinged: AtomicU8,
+    /// The tick at which the connection ends unless something happens before; 0 for none.
+    deadline: AtomicU32,
+    /// GOODBYE has been said on the router's own account.
+    goodbye: AtomicBool,
+}
+
+impl SocketPeer {
+    /// The peer of a fresh connection that must join before `deadline`.
+    #[must_use]
+    pub fn new(agreement: Agreement, direct: Option<Arc<TcpStream>>, now: u32, deadline: u32) -> Arc<Self> {
+        let flusher = if direct.is_some() { Flusher::Anybody } else { Flusher::Owner };
+        Arc::new(Self {
+            agreement,
+            cancel_separator: AtomicBool::new(false),
+            outbox: Outbox::new(agreement.outbox_bytes_max, flusher),
+            direct,
+            heard: AtomicU32::new(now),
+            pinged: AtomicU8::new(0),
+            deadline: AtomicU32::new(deadline),
+            goodbye: AtomicBool::new(false),
+        })
+    }
+
+    /// How this peer wants its messages.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        let cancel = self.cancel_separator.load(Ordering::Relaxed);
+        Form {
+            format: self.agreement.format,
+            separator: if cancel { Separator::Cancel } else { Separator::RecordSeparator },
+            window: self.agreement.window,
+            fragment_bytes: self.agreement.fragment_bytes,
+        }
+    }
+
+    /// Answers with the separator that the peer itself uses.
+    pub fn use_separator(&self, separator: Separator) {
+        self.cancel_separator.store(separator == Separator::Cancel, Ordering::Relaxed);
+    }
+
+    /// Queues a frame.
+    pub fn push(self: &Arc<Self>, frame: Bytes, shard: &Shard) {
+        shard.pushed(self, self.outbox.push(frame));
+    }
+
+    /// Queues a message. One that has no equal in the peer's serializer is counted and left out.
+    pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) {
+        match frames::frame(message, self.form(), &mut shard.deflater.borrow_mut()) {
+            Ok(frame) => self.push(frame, shard),
+            Err(_) => shard.meters.events_unencodable.increment(),
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub fn flush(&self) {
+        if let Some(stream) = &self.direct {
+            self.outbox.flush(|slices| write(stream, slices));
+        }
+    }
+
+    /// The same, for the task that owns the connection.
+    pub fn flush_by_owner(&self, write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
+        self.outbox.flush(write)
+    }
+
+    /// The peer has sent something.
+    pub fn heard(&self, now: u32) {
+        self.heard.store(now, Ordering::Relaxed);
+        self.pinged.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets the tick at which the connection ends; 0 takes the limit away.
+    pub fn set_deadline(&self, tick: u32) {
+        self.deadline.store(tick, Ordering::Relaxed);
+    }
+
+    /// Whether the router has said GOODBYE on its own account.
+    #[must_use]
+    pub fn goodbye_said(&self) -> bool {
+        self.goodbye.load(Ordering::Relaxed)
+    }
+
+    /// Says GOODBYE on the router's own account; the client has two seconds to answer.
+    pub fn say_goodbye(self: &Arc<Self>, reason: &str, shard: &Shard) {
+        if self.goodbye.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.send(&RouterMessage::Goodbye { reason: reason.into() }, shard);
+        self.set_deadline(shard.clock.ticks() + GOODBYE_TICKS);
+        self.outbox.close(CloseCause::Goodbye);
+    }
+
+    /// Looks after pings and deadlines.
+    pub fn tick(self: &Arc<Self>, now: u32, shard: &Shard) {
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        if deadline != 0 && now >= deadline {
+            self.set_deadline(0);
+            return self.outbox.close(CloseCause::HandshakeTimeout);
+        }
+        let Keepalive { interval, timeout, ping_bytes } = self.agreement.keepalive;
+        if interval == 0 {
+            return;
+        }
+        let silence = now.saturating_sub(self.heard.load(Ordering::Relaxed));
+        if self.pinged.load(Ordering::Relaxed) == 0 {
+            if silence >= interval {
+                self.pinged.store(1, Ordering::Relaxed);
+                let mut payload = [0_u8; frame::CONTROL_BYTES_MAX];
+                payload[..4].copy_from_slice(&now.to_be_bytes());
+                self.push(frame::ping(&payload[..ping_bytes.min(frame::CONTROL_BYTES_MAX)]), shard);
+            }
+        } else if timeout != 0 && silence >= interval + timeout {
+            self.outbox.close(CloseCause::PingTimeout);
+        }
+    }
+}
+
+/// How long a client may take to answer a GOODBYE.
+const GOODBYE_TICKS: u32 = 20;
+
+/// One vectored write.
+///
+/// # Errors
+/// As the socket says; `WouldBlock` when it is full.
+pub fn write(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        // One plain write costs the kernel less than a vector of one.
+        [one] => stream.try_write(one),
+        many => stream.try_write_vectored(many),
+    }
+}
+
+/// An HTTP request that waits for the result of its call.
+#[derive(Debug)]
+pub struct Caller {
+    reply: Mutex<Option<oneshot::Sender<Vec<u8>>>>,
+}
+
+impl Caller {
+    /// A caller, and where its RESULT or ERROR arrives as one JSON message.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, oneshot::Receiver<Vec<u8>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Arc::new(Self { reply: Mutex::new(Some(sender)) }), receiver)
+    }
+
+    fn send(&self, message: &RouterMessage<'_>, shard: &Shard) {
+        let mut text = Vec::new();
+        if codec::encode(Serializer::Json, message, &mut text).is_err() {
+            shard.meters.events_unencodable.increment();
+            text.clear();
+        }
+        if let Some(sender) = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // The receiver is gone when the HTTP client has hung up; the result is nobody's then.
+            drop(sender.send(text));
+        }
+    }
+}
+
+impl Peer {
+    /// Queues a message.
+    pub fn send(&self, message: &RouterMessage<'_>, shard: &Shard) {
+        match self {
+            Self::Socket(peer) => peer.send(message, shard),
+            Self::Caller(caller) => caller.send(message, shard),
+        }
+    }
+}

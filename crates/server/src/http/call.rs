@@ -1,0 +1,122 @@
+//! The caller: one POST becomes one call, and its result the answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use serde_json::value::RawValue;
+use stentor_model::SessionId;
+use stentor_wamp::codec::Serializer;
+use stentor_wamp::identity::Member;
+use stentor_wamp::message::Payload;
+use tracing::info;
+
+use super::push::{Submitter, refused};
+use super::reply::{self, Reply};
+use super::serve::Remote;
+use crate::fanout::peer::{Caller, Peer};
+use crate::fanout::shard::Shard;
+use crate::pusher::answer::{self, Refusal, RefusalKind};
+use crate::pusher::body;
+use crate::pusher::debug::{self, Ending, Report};
+use crate::realm::Realm;
+
+/// How long a callee may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The caller.
+#[derive(Debug)]
+pub struct CallService {
+    /// Gate, realm and role.
+    pub submitter: Submitter,
+}
+
+/// Ends the call when the HTTP client has hung up or the time is over.
+struct HangUp<'s> {
+    realm: &'s Realm,
+    session: SessionId,
+    shard: &'s Shard,
+}
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        self.realm.hang_up(self.session, self.shard);
+    }
+}
+
+impl CallService {
+    pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+        let origin = self.submitter.origin_to_share(request.headers());
+        let mut reply = match self.submitter.preflight(request.method(), request.headers()) {
+            Some(reply) => reply,
+            None => self.post(request, remote, shard).await,
+        };
+        self.submitter.share(origin, &mut reply);
+        reply
+    }
+
+    async fn post(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+        let gate = self.submitter.gate();
+        let outcome = match self.submitter.accept(&gate, request, remote, shard).await {
+            Ok(accepted) => self.call(&accepted.body, shard).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (status, ending) = match &outcome {
+            Ok(_) => (200, Ending::Called),
+            Err(refusal) => (refusal.status(), Ending::Refused(refusal)),
+        };
+        if gate.options().debug {
+            let line = debug::line(&Report { ending, status, client: remote.address, signed: None });
+            info!(target: "caller", path = %self.submitter.path, "{line}");
+        }
+        match outcome {
+            Ok(body) => reply::json(200, body),
+            Err(refusal) => {
+                shard.meters.submissions_refused.increment();
+                refused(&refusal)
+            }
+        }
+    }
+
+    async fn call(&self, body: &[u8], shard: &Rc<Shard>) -> Result<Vec<u8>, Refusal> {
+        let submission = body::parse_call(body)?;
+        let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
+        let (caller, reply) = Caller::new();
+        let member = Member {
+            // Each request calls under a session id of its own, so that its result finds it.
+            session: SessionId::from_random(shard.random()),
+            identity: Arc::clone(&self.submitter.identity),
+            peer: Peer::Caller(caller),
+        };
+        let hang_up = HangUp { realm: &self.submitter.realm, session: member.session, shard };
+        self.submitter.realm.call(&member, &submission.procedure, payload, shard);
+        let reply = tokio::time::timeout(CALL_TIMEOUT, reply).await;
+        drop(hang_up);
+        match reply {
+            Ok(Ok(message)) => result_of(&message),
+            Ok(Err(_)) => Err(Refusal::new(RefusalKind::Unavailable, "the node is going down")),
+            Err(_) => {
+                let words = format!("the callee did not answer within {} seconds", CALL_TIMEOUT.as_secs());
+                Err(Refusal::new(RefusalKind::CalleeTimeout, words))
+            }
+        }
+    }
+}
+
+/// Takes a RESULT or an ERROR apart.
+fn result_of(message: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let unreadable = || Refusal::new(RefusalKind::CalleeFault, "the callee's result cannot be written in JSON");
+    let parts: Vec<&RawValue> = serde_json::from_slice(message).map_err(|_| unreadable())?;
+    let octets = |at: usize| parts.get(at).map(|part| part.get().as_bytes());
+    match octets(0) {
+        Some(b"50") => Ok(answer::called(octets(3), octets(4))),
+        Some(b"8") => {
+            let uri: String =
+                octets(4).and_then(|text| serde_json::from_slice(text).ok()).ok_or_else(unreadable)?;
+            Err(Refusal::wamp(&uri, octets(5), octets(6)))
+        }
+        _ => Err(unreadable()),
+    }
+}

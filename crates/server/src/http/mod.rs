@@ -1,0 +1,28 @@
+//! HTTP: which service answers a request, and the services that are not the pusher.
+//!
+//! hyper parses and writes HTTP; this room decides. A request is matched to the service with the longest path, and a
+//! service answers everything below its path, as in Crossbar.
+
+mod call;
+mod files;
+mod page;
+mod push;
+mod reply;
+mod serve;
+mod site;
+mod upgrade;
+
+pub use call::CallService;
+pub use files::Files;
+pub use page::{JsonPage, NodeInfo};
+pub use push::{PushService, Submitter};
+pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
+pub use files::Listing;
+pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, serve};
+pub use site::{Service, Site};
+
+/// Octets of a body where the service has no `post_body_limit`. Without a bound, one request could fill the memory.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Octets of a request's line and headers together.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,325 @@
+//! The HTTP pusher: one POST becomes one publication, or a batch of them.
+//!
+//! The gate decides whether a request may be read and whether it is genuine, the router whether the role may publish. This
+//! room reads the body and carries the answers.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request};
+use stentor_wamp::codec::Serializer;
+use stentor_wamp::identity::Identity;
+use stentor_wamp::message::Payload;
+use stentor_wamp::publish_options::{Filter, PublishOptions};
+use tracing::info;
+
+use super::BODY_BYTES_MAX;
+use super::reply::{self, Reply};
+use super::serve::Remote;
+use crate::fanout::shard::Shard;
+use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
+use crate::pusher::batch::{self, Posted};
+use crate::pusher::body::{self, Submission};
+use crate::pusher::debug::{self, Ending, Report};
+use crate::pusher::gate::{Admitted, Gate, Head};
+use crate::realm::{Published, Realm};
+
+/// How long a body may take to arrive. A body that trickles would otherwise hold its connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Everything that the publishing and the calling service have in common.
+#[derive(Debug)]
+pub struct Submitter {
+    gate: RwLock<Arc<Gate>>,
+    /// The realm.
+    pub realm: Arc<Realm>,
+    /// Who the requests count as: the configured role.
+    pub identity: Arc<Identity>,
+    /// The origins whose pages may use the service.
+    pub cors: Vec<String>,
+    /// The path, for logs.
+    pub path: String,
+}
+
+/// The pusher.
+#[derive(Debug)]
+pub struct PushService {
+    /// Gate, realm and role.
+    pub submitter: Submitter,
+    /// The name that it was configured by.
+    pub name: ServiceName,
+}
+
+/// A request whose head and signature are right.
+pub(super) struct Accepted {
+    pub(super) admitted: Admitted,
+    pub(super) body: Bytes,
+}
+
+impl Submitter {
+    /// A service behind `gate`.
+    #[must_use]
+    pub fn new(gate: Gate, realm: Arc<Realm>, identity: Arc<Identity>, cors: Vec<String>, path: String) -> Self {
+        Self { gate: RwLock::new(Arc::new(gate)), realm, identity, cors, path }
+    }
+
+    /// The gate that is in force.
+    #[must_use]
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another gate in force, unless it has the same conditions: then the old one keeps what it remembers.
+    pub fn set_gate(&self, fresh: Gate) {
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        if gate.options() != fresh.options() {
+            *gate = Arc::new(fresh);
+        }
+    }
+
+    /// The answer to a browser that asks before it posts; nothing for other requests.
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+        if method != Method::OPTIONS {
+            return None;
+        }
+        let mut reply = reply::json(204, Bytes::new());
+        let out = reply.headers_mut();
+        out.insert(header::ALLOW, HeaderValue::from_static(answer::ALLOW));
+        if self.allowed_origin(headers).is_some() {
+            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, PUT, OPTIONS"));
+            out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+        }
+        Some(reply)
+    }
+
+    fn allowed_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        self.cors.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes()).then_some(origin)
+    }
+
+    /// Lets the page of an allowed origin read the answer. Never with credentials.
+    pub(super) fn share(&self, origin: Option<HeaderValue>, reply: &mut Reply) {
+        if self.cors.is_empty() {
+            return;
+        }
+        reply.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = origin {
+            reply.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+    }
+
+    pub(super) fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.allowed_origin(headers).cloned()
+    }
+
+    /// Head, body, signature.
+    pub(super) async fn accept(
+        &self,
+        gate: &Gate,
+        request: Request<Incoming>,
+        remote: Remote,
+        shard: &Shard,
+    ) -> Result<Accepted, Refusal> {
+        let admitted = gate.admit(&head(&request, remote))?;
+        let (parts, incoming) = request.into_parts();
+        let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        let body = read_body(incoming, limit).await?;
+        let now = shard.clock.unix();
+        let now = jiff::Timestamp::new(
+            i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            i32::try_from(now.subsec_nanos()).unwrap_or(0),
+        )
+        .map_err(|_| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))?;
+        gate.verify(parts.uri.query().unwrap_or_default(), &body, now)?;
+        Ok(Accepted { admitted, body })
+    }
+}
+
+fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
+    let headers = request.headers();
+    let all = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    Head {
+        method: request.method().as_str(),
+        content_type: all(header::CONTENT_TYPE),
+        content_length: headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse().ok()),
+        peer: remote.address,
+        tls: remote.tls,
+        forwarded: all(header::FORWARDED),
+        x_forwarded_for: all(HeaderName::from_static("x-forwarded-for")),
+        x_forwarded_proto: all(HeaderName::from_static("x-forwarded-proto")),
+    }
+}
+
+/// Reads a body of at most `limit` octets. The usual body comes in one piece and is not copied.
+async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let read = async {
+        let mut first = Bytes::new();
+        let mut more = BytesMut::new();
+        while let Some(frame) = incoming.frame().await {
+            let broken = |_| Refusal::new(RefusalKind::Malformed, "the request's body broke off or is malformed");
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            let total = first.len() + more.len() + data.len();
+            if total > limit {
+                return Err(Refusal::too_large(total as u64, limit));
+            }
+            if first.is_empty() {
+                first = data;
+            } else {
+                if more.is_empty() {
+                    more.extend_from_slice(&first);
+                    more.extend_from_slice(&data);
+                    continue;
+                }
+                more.extend_from_slice(&data);
+            }
+        }
+        Ok(if more.is_empty() { first } else { more.freeze() })
+    };
+    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
+        let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
+        Err(Refusal::new(RefusalKind::Malformed, words))
+    })
+}
+
+/// An answer with the refusal's status, headers and body.
+pub(super) fn refused(refusal: &Refusal) -> Reply {
+    let mut reply = reply::json(refusal.status(), refusal.body());
+    if let Some((name, value)) = refusal.header()
+        && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+    {
+        reply.headers_mut().insert(name, value);
+    }
+    reply
+}
+
+impl PushService {
+    pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+        let origin = self.submitter.origin_to_share(request.headers());
+        let mut reply = match self.submitter.preflight(request.method(), request.headers()) {
+            Some(reply) => reply,
+            None => self.post(request, remote, shard).await,
+        };
+        self.submitter.share(origin, &mut reply);
+        reply
+    }
+
+    async fn post(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+        let gate = self.submitter.gate();
+        let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
+        let accepted = self.submitter.accept(&gate, request, remote, shard).await;
+        let outcome = accepted.as_ref().map_err(Clone::clone).and_then(|accepted| self.publish_all(accepted, shard));
+        let (status, reply) = match &outcome {
+            Ok(Outcome::One(published)) => {
+                let status = self.name.success_status();
+                (status, reply::json(status, answer::published(published.publication)))
+            }
+            Ok(Outcome::Batch { status, body, .. }) => (*status, reply::json(*status, body.clone())),
+            Err(refusal) => {
+                shard.meters.submissions_refused.increment();
+                (refusal.status(), refused(refusal))
+            }
+        };
+        if let Some(query) = query {
+            let (client, body) = match &accepted {
+                Ok(accepted) => (accepted.admitted.client, accepted.body.clone()),
+                Err(_) => (remote.address, Bytes::new()),
+            };
+            self.log(&gate, &outcome, status, client, &query, &body);
+        }
+        reply
+    }
+
+    fn publish_all(&self, accepted: &Accepted, shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
+        match batch::split(accepted.admitted.media, &accepted.body)? {
+            Posted::Single(item) => body::parse_publish(item)
+                .and_then(|submission| self.publish(&submission, shard))
+                .map(Outcome::One),
+            Posted::Batch(batch) => {
+                let mut receivers = 0;
+                let items: Vec<_> = batch
+                    .submissions()
+                    .map(|item| {
+                        let published = self.publish(&item?, shard)?;
+                        receivers += published.receivers;
+                        Ok(published.publication)
+                    })
+                    .collect();
+                let refused = items.iter().filter(|item| item.is_err()).count();
+                shard.meters.submissions_refused.add(refused as u64);
+                let published = items.len() - refused;
+                let (status, body) = answer::batch(self.name, &items);
+                Ok(Outcome::Batch { status, body: body.into(), published, refused, receivers })
+            }
+        }
+    }
+
+    fn publish(&self, submission: &Submission<'_>, shard: &Rc<Shard>) -> Result<Published, Refusal> {
+        let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
+        let options = options(&submission.options);
+        self.submitter
+            .realm
+            .publish(shard, &self.submitter.identity, &submission.topic, &options, payload)
+            .map_err(|refusal| router_refusal(&refusal))
+    }
+
+    fn log(
+        &self,
+        gate: &Gate,
+        outcome: &Result<Outcome, Refusal>,
+        status: u16,
+        client: Option<IpAddr>,
+        query: &str,
+        body: &[u8],
+    ) {
+        let ending = match outcome {
+            Ok(Outcome::One(published)) => {
+                Ending::Published { id: published.publication, receivers: published.receivers }
+            }
+            Ok(Outcome::Batch { published, refused, receivers, .. }) => {
+                Ending::Batch { published: *published, refused: *refused, receivers: *receivers }
+            }
+            Err(refusal) => Ending::Refused(refusal),
+        };
+        let signed = gate.signed_parts(query, body);
+        let line = debug::line(&Report { ending, status, client, signed: signed.as_ref() });
+        info!(target: "pusher", path = %self.submitter.path, "{line}");
+    }
+}
+
+enum Outcome {
+    One(Published),
+    Batch { status: u16, body: Bytes, published: usize, refused: usize, receivers: usize },
+}
+
+/// A refusal of the router as HTTP tells it.
+pub(super) fn router_refusal(refusal: &stentor_wamp::router::Refusal) -> Refusal {
+    let args = serde_json::json!([refusal.message]).to_string();
+    Refusal::wamp(refusal.error, Some(args.as_bytes()), None)
+}
+
+fn options(given: &body::PublishOptions) -> PublishOptions {
+    let filter = Filter {
+        exclude: given.exclude.clone().unwrap_or_default(),
+        exclude_authid: given.exclude_authid.clone().unwrap_or_default(),
+        exclude_authrole: given.exclude_authrole.clone().unwrap_or_default(),
+        eligible: given.eligible.clone(),
+        eligible_authid: given.eligible_authid.clone(),
+        eligible_authrole: given.eligible_authrole.clone(),
+    };
+    PublishOptions {
+        acknowledge: true,
+        exclude_me: given.exclude_me.unwrap_or(true),
+        disclose_me: given.disclose_me.unwrap_or(false),
+        retain: given.retain.unwrap_or(false),
+        filter: (filter != Filter::default()).then(|| Box::new(filter)),
+    }
+}

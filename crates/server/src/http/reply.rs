@@ -1,0 +1,44 @@
+//! Answers: the few shapes that all services share.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// What every service answers with.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// An answer with a body of that type.
+pub(crate) fn with_body(status: u16, media_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    reply
+}
+
+/// An answer of the JSON services. Nobody on the way may keep it.
+pub(crate) fn json(status: u16, body: impl Into<Bytes>) -> Reply {
+    let mut reply = with_body(status, "application/json; charset=UTF-8", body);
+    let never = HeaderValue::from_static("no-store, no-cache, must-revalidate, max-age=0");
+    reply.headers_mut().insert(header::CACHE_CONTROL, never);
+    reply
+}
+
+/// One sentence for people.
+pub(crate) fn text(status: u16, sentence: impl Into<String>) -> Reply {
+    let mut sentence = sentence.into();
+    sentence.push('\n');
+    with_body(status, "text/plain; charset=utf-8", sentence)
+}
+
+/// An answer without a body that points elsewhere.
+pub(crate) fn redirect(status: u16, location: &str) -> Reply {
+    let mut reply = text(status, format!("The resource is at {location}"));
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            reply.headers_mut().insert(header::LOCATION, location);
+            reply
+        }
+        Err(_) => text(500, "The configured redirect is not a valid header"),
+    }
+}

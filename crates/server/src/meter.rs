@@ -1,0 +1,74 @@
+//! What the node counts. Plain atomic counters, passed to whoever counts; nobody reads them through a global.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one node.
+#[derive(Debug, Default)]
+pub struct Meters {
+    /// WebSocket connections that are open.
+    pub connections_open: Gauge,
+    /// Publications that were accepted, by HTTP or by a session.
+    pub publications: Counter,
+    /// Events that were put into an outbox.
+    pub events: Counter,
+    /// Events that could not be written in the subscriber's serializer.
+    pub events_unencodable: Counter,
+    /// HTTP submissions that were refused.
+    pub submissions_refused: Counter,
+    /// Connections closed because their outbox was full.
+    pub closed_outbox_full: Counter,
+    /// Connections closed because they answered no ping.
+    pub closed_ping_timeout: Counter,
+    /// Connections closed because they did not join, or did not close, in time.
+    pub closed_handshake_timeout: Counter,
+    /// Connections closed because they broke WebSocket or WAMP.
+    pub closed_violation: Counter,
+    /// Connections refused because the transport is full.
+    pub refused_full: Counter,
+    /// Tasks that panicked; the others went on.
+    pub tasks_panicked: Counter,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Many more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

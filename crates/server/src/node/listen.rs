@@ -1,0 +1,197 @@
+//! Listening sockets, and the hand-over of accepted connections to the threads.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::warn;
+
+use super::tls;
+use crate::config::{EndpointConfig, IpVersion};
+use crate::http::Ingress;
+
+/// How long accepting pauses when the process has no file descriptor left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection on its way to its thread.
+pub(super) struct Incoming {
+    pub(super) stream: Accepted,
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) tls: Option<Arc<TlsAcceptor>>,
+}
+
+/// A stream that belongs to no thread yet.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A listening socket.
+pub(super) struct Listener {
+    socket: Listening,
+    tls: Option<Arc<TlsAcceptor>>,
+    /// What clients are told to connect to.
+    pub(super) address: String,
+    /// The same as a URL.
+    pub(super) url: String,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listening::Unix(_, path) = &self.socket {
+            // Somebody may have removed it already.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// Opens an endpoint for `http` or `ws`.
+///
+/// # Errors
+/// A sentence that names the endpoint and what to do about it.
+pub(super) fn open(endpoint: &EndpointConfig, scheme: &str) -> Result<Listener, String> {
+    match endpoint {
+        EndpointConfig::Tcp { port, interface, backlog, version, tls } => {
+            let tls = tls.as_ref().map(tls::acceptor).transpose()?.map(Arc::new);
+            let place = interface.as_deref().unwrap_or("*");
+            let socket = bind(*port, interface.as_deref(), *backlog, *version)
+                .map_err(|error| explain(&error, &format!("port {port} on {place}")))?;
+            let address = socket.local_addr().map_err(|error| explain(&error, "the endpoint"))?;
+            let secure = if tls.is_some() { "s" } else { "" };
+            let url = match address.ip() {
+                ip if ip.is_unspecified() => format!("{scheme}{secure}://localhost:{}", address.port()),
+                _ => format!("{scheme}{secure}://{address}"),
+            };
+            Ok(Listener { socket: Listening::Tcp(socket), tls, address: address.to_string(), url })
+        }
+        EndpointConfig::Unix { path, backlog } => {
+            remove_stale(path)?;
+            let what = format!("socket {}", path.display());
+            let listener = std::os::unix::net::UnixListener::bind(path).map_err(|error| explain(&error, &what))?;
+            let backlog = i32::try_from(*backlog).unwrap_or(i32::MAX);
+            socket2::SockRef::from(&listener).listen(backlog).map_err(|error| explain(&error, &what))?;
+            listener.set_nonblocking(true).map_err(|error| explain(&error, &what))?;
+            let listener = UnixListener::from_std(listener).map_err(|error| explain(&error, &what))?;
+            let address = path.display().to_string();
+            let url = format!("unix:{address}");
+            Ok(Listener { socket: Listening::Unix(listener, path.clone()), tls: None, address, url })
+        }
+    }
+}
+
+/// A socket file that nobody answers on is left over from a node that was killed.
+fn remove_stale(path: &std::path::Path) -> Result<(), String> {
+    if !path.exists() {
+        return Ok(());
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(format!("socket {} is in use by another process", path.display()));
+    }
+    std::fs::remove_file(path).map_err(|error| explain(&error, &format!("the old socket {}", path.display())))
+}
+
+fn explain(error: &io::Error, what: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{what} is in use by another process; stop that one or configure another endpoint")
+        }
+        io::ErrorKind::PermissionDenied => format!("{what} may not be used by this user: {error}"),
+        io::ErrorKind::AddrNotAvailable => format!("{what}: this machine has no such address"),
+        _ => format!("{what} cannot be opened: {error}"),
+    }
+}
+
+fn bind(port: u16, interface: Option<&str>, backlog: u32, version: Option<IpVersion>) -> io::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = match interface {
+        // As with Crossbar.io, an endpoint is IPv4 unless its configuration says otherwise; an address list such as
+        // require_ip then sees the addresses that it was written for.
+        None if version == Some(IpVersion::V6) => vec![([0_u16; 8], port).into()],
+        None => vec![([0, 0, 0, 0], port).into()],
+        Some(name) => (name, port)
+            .to_socket_addrs()?
+            .filter(|address| match version {
+                None => true,
+                Some(IpVersion::V4) => address.is_ipv4(),
+                Some(IpVersion::V6) => address.is_ipv6(),
+            })
+            .collect(),
+    };
+    let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in addresses {
+        let only_v6 = version == Some(IpVersion::V6);
+        match listen_on(address, backlog, only_v6) {
+            Ok(listener) => return Ok(listener),
+            // A name may have addresses of a family that this machine does not have.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            Err(error) => outcome = Err(error),
+        }
+    }
+    outcome
+}
+
+fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the node goes down, giving each thread its turn.
+pub(super) async fn accept(
+    listener: Listener,
+    ingress: Arc<Ingress>,
+    threads: Vec<mpsc::Sender<Incoming>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    for turn in (0..threads.len()).cycle() {
+        let stream = tokio::select! {
+            stream = listener.next() => stream,
+            _ = shutdown.wait_for(|down| *down) => return,
+        };
+        match stream {
+            Ok(stream) => {
+                let incoming = Incoming { stream, ingress: Arc::clone(&ingress), tls: listener.tls.clone() };
+                if threads[turn].send(incoming).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Mostly: no file descriptors left. Waiting lets some connections end.
+                warn!(%error, address = %listener.address, "a connection could not be accepted");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn next(&self) -> io::Result<Accepted> {
+        match &self.socket {
+            Listening::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Small events must not wait for each other; a socket that refuses the option works all the same.
+                drop(stream.set_nodelay(true));
+                Ok(Accepted::Tcp(stream.into_std()?, address))
+            }
+            Listening::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
+        }
+    }
+}

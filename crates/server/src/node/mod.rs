@@ -1,0 +1,8 @@
+//! A running node: threads, listeners, signals, and the wiring from the configuration to services.
+
+mod listen;
+mod run;
+pub mod tls;
+pub mod wiring;
+
+pub use run::{DRAIN_TIMEOUT, Open, Running, Settings, StartError, start};

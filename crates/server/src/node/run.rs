@@ -1,0 +1,234 @@
+//! The life of a node: threads up, listeners open, requests served, everything drained.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use stentor_wamp::uri::reason;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tracing::{debug, info};
+
+use super::listen::{self, Accepted, Incoming};
+use super::wiring::{self, Echo, Wired};
+use crate::clock::Clock;
+use crate::config::{NodeConfig, TransportKind};
+use crate::fanout::shard::Shard;
+use crate::http::{Arrival, Remote, serve};
+use crate::meter::Meters;
+use crate::socket::io::Stream;
+use crate::task;
+
+/// Accepted connections that may wait for one thread.
+const HANDOVER_MAX: usize = 1024;
+
+/// How long sessions have to answer the GOODBYE of a node that goes down.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a TLS handshake may take.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a node is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Threads that serve connections.
+    pub threads: usize,
+    /// Whether echo services may run.
+    pub echo: Echo,
+}
+
+/// Why a node does not start: sentences, one for each thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(pub Vec<String>);
+
+/// A transport that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Its name.
+    pub transport: String,
+    /// Its address.
+    pub address: String,
+    /// The same as a URL.
+    pub url: String,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Running {
+    config: NodeConfig,
+    wired: Vec<Wired>,
+    shutdown: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+    /// What it counts.
+    pub meters: Arc<Meters>,
+    /// Where it listens.
+    pub open: Vec<Open>,
+}
+
+/// Starts a node on the current runtime.
+///
+/// # Errors
+/// When an endpoint cannot be opened or a service is refused.
+pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartError> {
+    let mut seed = random_seed;
+    let wired = wiring::wire(&config, settings.echo, &mut seed).map_err(|sentence| StartError(vec![sentence]))?;
+    let (listeners, faults): (Vec<_>, Vec<_>) = config
+        .routers
+        .iter()
+        .zip(&wired)
+        .flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts))
+        .map(|(transport, ingress)| (transport, ingress, listen::open(&transport.endpoint, scheme(&transport.kind))))
+        .partition(|(.., listener)| listener.is_ok());
+    if !faults.is_empty() {
+        let sentence = |(transport, _, outcome): (&crate::config::TransportConfig, _, Result<_, String>)| {
+            format!("transport {}: {}", transport.id, outcome.err().unwrap_or_default())
+        };
+        return Err(StartError(faults.into_iter().map(sentence).collect()));
+    }
+    let (shutdown, down) = watch::channel(false);
+    let meters = Arc::new(Meters::default());
+    let clock = Arc::new(Clock::default());
+    let mut senders = Vec::new();
+    let mut threads = Vec::new();
+    for number in 0..settings.threads.max(1) {
+        let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
+        senders.push(sender);
+        let (meters, clock, down, seed) = (Arc::clone(&meters), Arc::clone(&clock), down.clone(), random_seed());
+        let thread = std::thread::Builder::new()
+            .name(format!("stentor-{number}"))
+            .spawn(move || serve_thread(receiver, meters, clock, down, seed))
+            .map_err(|error| StartError(vec![format!("a thread cannot be started: {error}")]))?;
+        threads.push(thread);
+    }
+    let mut open = Vec::new();
+    for (transport, ingress, listener) in listeners {
+        let listener = listener.map_err(|sentence| StartError(vec![sentence]))?;
+        let (address, url) = (listener.address.clone(), listener.url.clone());
+        info!(transport = %transport.id, %address, %url, "listening");
+        open.push(Open { transport: transport.id.clone(), address, url });
+        tokio::spawn(listen::accept(listener, Arc::clone(ingress), senders.clone(), down.clone()));
+    }
+    Ok(Running { config, wired, shutdown, threads, meters, open })
+}
+
+/// What clients of a transport speak.
+const fn scheme(kind: &TransportKind) -> &'static str {
+    match kind {
+        TransportKind::WebSocket(_) => "ws",
+        TransportKind::Web { .. } => "http",
+    }
+}
+
+fn random_seed() -> u64 {
+    let mut octets = [0; 8];
+    SystemRandom::new().fill(&mut octets).expect("the kernel's random source does not fail once it has started");
+    u64::from_le_bytes(octets)
+}
+
+impl Running {
+    /// Puts the permissions, principals and gates of a new configuration in force.
+    ///
+    /// # Errors
+    /// A sentence when the configurations differ in more than that; the old one stays in force then.
+    pub fn reload(&mut self, config: NodeConfig) -> Result<(), String> {
+        wiring::rewire(&self.config, &config, &self.wired)?;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
+    pub fn stop(self) {
+        // Nobody listens when all threads have ended already.
+        let _nobody_listens = self.shutdown.send(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                debug!("a thread had panicked");
+            }
+        }
+    }
+}
+
+/// One serving thread: a runtime of its own, whose tasks never move.
+fn serve_thread(
+    incoming: mpsc::Receiver<Incoming>,
+    meters: Arc<Meters>,
+    clock: Arc<Clock>,
+    shutdown: watch::Receiver<bool>,
+    seed: u64,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs an epoll descriptor, which the process has at its start");
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let shard = Shard::new(meters, clock, seed);
+        task::spawn(&shard, Rc::clone(&shard).flush_turns());
+        task::spawn(&shard, Rc::clone(&shard).sweep_sessions());
+        serve_arrivals(incoming, &shard, shutdown).await;
+        drain(&shard).await;
+    });
+}
+
+async fn serve_arrivals(
+    mut incoming: mpsc::Receiver<Incoming>,
+    shard: &Rc<Shard>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let down = shutdown.clone();
+    loop {
+        let arrived = tokio::select! {
+            arrived = incoming.recv() => arrived,
+            _ = shutdown.wait_for(|down| *down) => None,
+        };
+        let Some(arrived) = arrived else { return };
+        task::spawn(shard, welcome(arrived, Rc::clone(shard), down.clone()));
+    }
+}
+
+async fn drain(shard: &Rc<Shard>) {
+    shard.close_all(reason::SYSTEM_SHUTDOWN);
+    let empty = async {
+        while shard.session_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Requests that are being answered have a moment for their last octets.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, empty).await.is_err() {
+        info!(sessions = shard.session_count(), "some sessions did not answer the GOODBYE in time");
+    }
+}
+
+/// Takes a connection into this thread and serves it.
+async fn welcome(incoming: Incoming, shard: Rc<Shard>, shutdown: watch::Receiver<bool>) {
+    let Incoming { stream, ingress, tls } = incoming;
+    let (arrival, address) = match adopt(stream) {
+        Ok(adopted) => adopted,
+        Err(error) => return debug!(%error, "a connection ended before it began"),
+    };
+    let address = address.map(|address| address.ip().to_canonical());
+    let remote = Remote { address, tls: tls.is_some() };
+    let arrival = match (arrival, tls) {
+        (Arrival::Plain(stream), Some(acceptor)) => {
+            match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Arrival::Owned(Box::new(stream) as Box<dyn Stream>),
+                Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+                Err(_) => return debug!("a TLS handshake took too long"),
+            }
+        }
+        (arrival, _) => arrival,
+    };
+    serve(arrival, remote, ingress, shard, shutdown).await;
+}
+
+fn adopt(stream: Accepted) -> std::io::Result<(Arrival, Option<SocketAddr>)> {
+    Ok(match stream {
+        Accepted::Tcp(stream, address) => (Arrival::Plain(TcpStream::from_std(stream)?), Some(address)),
+        Accepted::Unix(stream) => (Arrival::Owned(Box::new(UnixStream::from_std(stream)?) as Box<dyn Stream>), None),
+    })
+}

@@ -1,0 +1,401 @@
+//! From the configuration to services, and from a new configuration to the services that run.
+//!
+//! Each service gets its own small part of the configuration; nothing below this room sees the whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stentor_model::SessionId;
+use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, Secret, TicketPrincipal};
+use stentor_wamp::codec::Format;
+use stentor_wamp::identity::{Features, Identity};
+use stentor_wamp::permission::{Permissions, Rule};
+use stentor_wamp::router::{MetaApi, Settings};
+use stentor_wamp::session::RequestIds;
+use stentor_wamp::uri::{self, Match};
+use stentor_websocket::decoder::{MaskRule, Utf8Rule};
+use stentor_websocket::deflate::Policy;
+use stentor_websocket::handshake::{NullOrigin, Origins};
+
+use crate::clock::ticks_of;
+use crate::config::{
+    self, AuthConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig, TransportConfig,
+    TransportKind, WebSocketConfig,
+};
+use crate::fanout::peer::Keepalive;
+use crate::http::{
+    Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService, Service, Site,
+    StatusPage, Submitter,
+};
+use crate::pusher::answer::ServiceName;
+use crate::pusher::gate::{self, Gate};
+use crate::pusher::signature;
+use crate::realm::{Directory, Realm};
+use crate::socket::{CloseEcho, Failure, Habits, SocketService, Speech, SubprotocolRule};
+
+/// One router of the node: its realms, and what its transports serve.
+#[derive(Debug)]
+pub struct Wired {
+    /// The realms by name.
+    pub directory: Arc<Directory>,
+    /// What each transport of the configuration serves, in its order.
+    pub fronts: Vec<Arc<Ingress>>,
+}
+
+/// Whether the test-only echo services may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// They may.
+    Enabled,
+    /// They may not: an echo service is a free amplifier.
+    Refused,
+}
+
+/// Builds everything that a configuration asks for. `seed` feeds identifiers.
+///
+/// # Errors
+/// A sentence when an echo service is configured and not enabled.
+pub fn wire(config: &NodeConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Vec<Wired>, String> {
+    config.routers.iter().map(|router| wire_router(router, echo, seed)).collect()
+}
+
+fn wire_router(config: &RouterConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Wired, String> {
+    let realms = config.realms.iter().map(|realm| {
+        let name = realm.name.clone();
+        (name.clone(), Realm::new(name, settings(realm), seed()))
+    });
+    let directory = Arc::new(Directory(realms.collect()));
+    let mut fronts = Vec::new();
+    for transport in &config.transports {
+        let mut builder = Builder { directory: &directory, echo, seed };
+        fronts.push(Arc::new(builder.ingress(transport)?));
+    }
+    Ok(Wired { directory, fronts })
+}
+
+fn settings(realm: &RealmConfig) -> Settings {
+    let roles = realm.roles.iter().map(|role| {
+        let rules = role.permissions.iter().map(|permission| Rule {
+            uri: permission.uri.clone(),
+            matching: match permission.matching {
+                config::Match::Exact => Match::Exact,
+                config::Match::Prefix => Match::Prefix,
+                config::Match::Wildcard => Match::Wildcard,
+            },
+            publish: permission.publish,
+            subscribe: permission.subscribe,
+            call: permission.call,
+            register: permission.register,
+            disclose_publisher: permission.disclose_publisher,
+            disclose_caller: permission.disclose_caller,
+        });
+        (role.name.as_str().into(), Permissions::new(rules))
+    });
+    Settings {
+        roles: roles.collect(),
+        uri_rule: match realm.options.uri_check {
+            config::UriCheck::Loose => uri::Rule::Loose,
+            config::UriCheck::Strict => uri::Rule::Strict,
+        },
+        request_ids: match realm.options.request_ids {
+            config::RequestIds::Sequential => RequestIds::Sequential,
+            config::RequestIds::Any => RequestIds::Any,
+        },
+        meta_api: if realm.options.enable_meta_api { MetaApi::On } else { MetaApi::Off },
+    }
+}
+
+struct Builder<'b, S> {
+    directory: &'b Arc<Directory>,
+    echo: Echo,
+    seed: &'b mut S,
+}
+
+impl<S: FnMut() -> u64> Builder<'_, S> {
+    fn ingress(&mut self, transport: &TransportConfig) -> Result<Ingress, String> {
+        match &transport.kind {
+            TransportKind::WebSocket(socket) => Ok(Ingress {
+                front: Front::Socket {
+                    service: Arc::new(self.socket(socket)),
+                    status_page: match (socket.options.enable_webstatus, socket.options.show_server_version) {
+                        (false, _) => StatusPage::Off,
+                        (true, true) => StatusPage::WithVersion,
+                        (true, false) => StatusPage::Plain,
+                    },
+                },
+                access_log: false,
+                hsts: None,
+                head_timeout: non_zero(socket.options.open_handshake_timeout),
+            }),
+            TransportKind::Web { paths, options } => {
+                let mut site = Site::default();
+                for (path, service) in paths {
+                    self.add(&mut site, path, service)?;
+                }
+                let hsts = options.hsts.then(|| format!("max-age={}", options.hsts_max_age.as_secs()));
+                Ok(Ingress {
+                    front: Front::Site(site),
+                    access_log: options.access_log,
+                    hsts,
+                    head_timeout: non_zero(options.client_timeout),
+                })
+            }
+        }
+    }
+
+    fn add(&mut self, site: &mut Site, path: &str, config: &PathConfig) -> Result<(), String> {
+        let service = match config {
+            PathConfig::Static { directory, options } => Service::Files(Files {
+                directory: directory.clone(),
+                default_file: options.default_file.clone(),
+                listing: if options.enable_directory_listing { Listing::On } else { Listing::Off },
+                cache: options.cache_timeout,
+                mime_types: options.mime_types.clone(),
+            }),
+            PathConfig::WebSocket(socket) => Service::Socket(Arc::new(self.socket(socket))),
+            PathConfig::Publisher { dialect, realm, role, options } => Service::Push(Arc::new(PushService {
+                submitter: self.submitter(path, realm, role, options)?,
+                name: match dialect {
+                    PublisherKind::Pusher => ServiceName::Pusher,
+                    PublisherKind::Publisher => ServiceName::Publisher,
+                },
+            })),
+            PathConfig::Caller { realm, role, options } => {
+                Service::Call(Arc::new(CallService { submitter: self.submitter(path, realm, role, options)? }))
+            }
+            PathConfig::Redirect { url } => Service::Redirect(url.clone()),
+            PathConfig::Json { value, options } => {
+                let text = if options.prettify { format!("{value:#}") } else { value.to_string() };
+                Service::Json(JsonPage {
+                    text: Bytes::from(text),
+                    cross_origin: if options.allow_cross_origin { CrossOrigin::Allowed } else { CrossOrigin::Denied },
+                    caching: if options.discourage_caching { Caching::Discouraged } else { Caching::Normal },
+                })
+            }
+            PathConfig::NodeInfo => {
+                let mut realms: Vec<_> = self.directory.0.keys().cloned().collect();
+                realms.sort();
+                Service::NodeInfo(NodeInfo { realms })
+            }
+            PathConfig::Nested { paths } => {
+                for (below, service) in paths {
+                    self.add(site, &format!("{path}/{below}"), service)?;
+                }
+                return Ok(());
+            }
+            PathConfig::Echo(_) if self.echo == Echo::Refused => {
+                return Err(format!("path \"{path}\" has type echo, which is for tests only: start with --enable-echo"));
+            }
+            PathConfig::Echo(socket) => Service::Socket(Arc::new(self.service(socket, Speech::Echo))),
+            PathConfig::Demo => Service::Demo,
+        };
+        site.add(path, service);
+        Ok(())
+    }
+
+    fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
+        let realm = self.directory.get(realm).ok_or_else(|| format!("path \"{path}\" names no realm of its router"))?;
+        let identity = Arc::new(Identity {
+            session: SessionId::from_random((self.seed)()),
+            authid: "".into(),
+            authrole: role.into(),
+            authmethod: "internal",
+            authprovider: "static",
+            features: Features::default(),
+        });
+        let path = format!("/{}", path.trim_matches('/'));
+        Ok(Submitter::new(Gate::new(gate_options(options)), Arc::clone(realm), identity, options.cors.clone(), path))
+    }
+
+    fn socket(&self, config: &WebSocketConfig) -> SocketService {
+        let policy = std::sync::RwLock::new(Arc::new(auth_policy(&config.auth)));
+        self.service(config, Speech::Wamp { directory: Arc::clone(self.directory), policy })
+    }
+
+    fn service(&self, config: &WebSocketConfig, speech: Speech) -> SocketService {
+        let options = &config.options;
+        let null = if options.allow_null_origin { NullOrigin::Allow } else { NullOrigin::Refuse };
+        let formats = config.serializers.iter().filter_map(|one| Format::from_subprotocol(one.subprotocol()));
+        SocketService {
+            speech,
+            habits: habits(options),
+            origins: Origins::new(&options.allowed_origins, null),
+            formats: formats.collect(),
+            compression: options.deflate.as_ref().map(|deflate| Policy {
+                max_window_bits: deflate.max_window_bits.unwrap_or(15),
+                request_max_window_bits: deflate.request_max_window_bits.unwrap_or(15),
+            }),
+            open: Arc::default(),
+        }
+    }
+}
+
+fn habits(options: &config::WebSocketOptions) -> Habits {
+    let ticks = |duration: Option<Duration>| duration.map_or(0, ticks_of);
+    Habits {
+        frame_bytes_max: options.max_frame_size,
+        message_bytes_max: options.max_message_size,
+        fragment_bytes: options.auto_fragment_size.unwrap_or(0),
+        outbox_bytes_max: options.outbox_bytes_max,
+        subscriptions_max: options.max_subscriptions_per_session,
+        connections_max: options.max_sessions,
+        open_ticks: ticks_of(options.open_handshake_timeout),
+        close_ticks: ticks_of(options.close_handshake_timeout),
+        keepalive: Keepalive {
+            interval: ticks(options.auto_ping_interval),
+            timeout: ticks(options.auto_ping_timeout),
+            ping_bytes: options.auto_ping_size,
+        },
+        mask: if options.require_masked_client_frames { MaskRule::Required } else { MaskRule::Optional },
+        utf8: if options.validate_utf8 { Utf8Rule::Strict } else { Utf8Rule::Replace },
+        failure: if options.fail_by_drop { Failure::Drop } else { Failure::Close },
+        close_echo: if options.echo_close_codereason { CloseEcho::CodeAndReason } else { CloseEcho::Code },
+        subprotocol: if options.require_websocket_subprotocol {
+            SubprotocolRule::Required
+        } else {
+            SubprotocolRule::Optional
+        },
+        nodelay: options.tcp_nodelay,
+    }
+}
+
+/// Zero would mean that nothing ever arrives in time.
+fn non_zero(duration: Duration) -> Duration {
+    if duration.is_zero() { Duration::from_secs(75) } else { duration }
+}
+
+fn auth_policy(config: &AuthConfig) -> AuthPolicy {
+    AuthPolicy {
+        anonymous: config.anonymous.clone(),
+        ticket: config.ticket.as_ref().map(|principals| {
+            let principal = |one: &config::TicketPrincipal| TicketPrincipal {
+                ticket: Secret::new(one.ticket.expose()),
+                role: one.role.clone(),
+            };
+            principals.iter().map(|(name, one)| (name.clone(), principal(one))).collect::<HashMap<_, _>>()
+        }),
+        wampcra: config.wampcra.as_ref().map(|users| {
+            let user = |one: &config::WampCraUser| CraUser {
+                secret: Secret::new(one.secret.expose()),
+                role: one.role.clone(),
+                salting: one.salt.as_ref().map(|salt| Salting {
+                    salt: salt.salt.clone(),
+                    iterations: salt.iterations.into(),
+                    key_bytes: salt.keylen as u64,
+                }),
+            };
+            users.iter().map(|(name, one)| (name.clone(), user(one))).collect::<HashMap<_, _>>()
+        }),
+    }
+}
+
+fn gate_options(options: &GateOptions) -> gate::GateOptions {
+    let credentials = match (&options.key, &options.secret) {
+        (Some(key), Some(secret)) => {
+            Some(signature::Credentials { key: key.clone(), secret: signature::Secret::new(secret.expose()) })
+        }
+        _ => None,
+    };
+    gate::GateOptions {
+        credentials,
+        post_body_limit: Some(options.post_body_limit),
+        timestamp_delta_limit: options.timestamp_delta_limit,
+        require_ip: options.require_ip.clone().unwrap_or_default(),
+        trusted_proxies: options.trusted_proxies.clone(),
+        require_tls: options.require_tls,
+        debug: options.debug,
+    }
+}
+
+/// Puts the permissions, principals and gates of a new configuration in force, without touching a connection.
+///
+/// # Errors
+/// A sentence when the two differ in more than that; nothing has changed then.
+pub fn rewire(old: &NodeConfig, new: &NodeConfig, wired: &[Wired]) -> Result<(), String> {
+    same_structure(old, new)?;
+    for (router, wired) in new.routers.iter().zip(wired) {
+        for realm in &router.realms {
+            if let Some(running) = wired.directory.get(&realm.name) {
+                running.reconfigure(settings(realm));
+            }
+        }
+        for (transport, ingress) in router.transports.iter().zip(&wired.fronts) {
+            match (&transport.kind, &ingress.front) {
+                (TransportKind::WebSocket(config), Front::Socket { service, .. }) => {
+                    service.set_policy(Arc::new(auth_policy(&config.auth)));
+                }
+                (TransportKind::Web { paths, .. }, Front::Site(site)) => rewire_site(paths, "", site),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
+    for (path, config) in paths {
+        let full = format!("{above}/{path}");
+        if let PathConfig::Nested { paths } = config {
+            rewire_site(paths, &full, site);
+            continue;
+        }
+        let full: Vec<&str> = full.split('/').filter(|segment| !segment.is_empty()).collect();
+        let full = full.join("/");
+        let Some((_, service)) = site.services().find(|(path, _)| *path == full) else { continue };
+        match (config, &**service) {
+            (PathConfig::WebSocket(config), Service::Socket(service)) => {
+                service.set_policy(Arc::new(auth_policy(&config.auth)));
+            }
+            (PathConfig::Publisher { options, .. }, Service::Push(service)) => {
+                service.submitter.set_gate(Gate::new(gate_options(options)));
+            }
+            (PathConfig::Caller { options, .. }, Service::Call(service)) => {
+                service.submitter.set_gate(Gate::new(gate_options(options)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether two configurations differ in nothing but permissions, principals and gates.
+fn same_structure(old: &NodeConfig, new: &NodeConfig) -> Result<(), String> {
+    let restart = |what: String| Err(format!("{what} changed, which needs a restart"));
+    if old.routers.len() != new.routers.len() {
+        return restart("workers".to_owned());
+    }
+    for (at, (old, new)) in old.routers.iter().zip(&new.routers).enumerate() {
+        let names = |router: &RouterConfig| router.realms.iter().map(|realm| realm.name.clone()).collect::<Vec<_>>();
+        if names(old) != names(new) {
+            return restart(format!("workers[{at}].realms"));
+        }
+        if old.transports.len() != new.transports.len() {
+            return restart(format!("workers[{at}].transports"));
+        }
+        for (place, (old, new)) in old.transports.iter().zip(&new.transports).enumerate() {
+            if without_gates(old) != without_gates(new) {
+                return restart(format!("workers[{at}].transports[{place}]"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn without_gates(transport: &TransportConfig) -> TransportConfig {
+    let mut transport = transport.clone();
+    match &mut transport.kind {
+        TransportKind::WebSocket(socket) => socket.auth = AuthConfig::default(),
+        TransportKind::Web { paths, .. } => paths.iter_mut().for_each(|(_, path)| strip(path)),
+    }
+    transport
+}
+
+fn strip(path: &mut PathConfig) {
+    match path {
+        PathConfig::WebSocket(socket) => socket.auth = AuthConfig::default(),
+        PathConfig::Publisher { options, .. } | PathConfig::Caller { options, .. } => *options = GateOptions::default(),
+        PathConfig::Nested { paths } => paths.iter_mut().for_each(|(_, path)| strip(path)),
+        _ => {}
+    }
+}

@@ -1,0 +1,279 @@
+//! One realm as the shell holds it: the router behind a lock, and the fan-out of what it says.
+//!
+//! Publishing takes the lock shared, so publishers do not wait for each other; everything that changes the tables takes it
+//! alone. Frames are put into outboxes while the lock is held and written after it is released. That is what makes
+//! SUBSCRIBED come before the first event and nothing come after UNSUBSCRIBED, whatever the threads do.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use stentor_model::{PublicationId, RequestId, SessionId};
+use stentor_wamp::broker::Fanout;
+use stentor_wamp::codec::{OwnedPayload, Serializer};
+use stentor_wamp::identity::{Identity, Member};
+use stentor_wamp::message::{ClientMessage, Payload, RequestKind, RouterMessage};
+use stentor_wamp::publish_options::PublishOptions;
+use stentor_wamp::router::{Action, Context, Refusal, Router, Settings};
+use stentor_wamp::session::{Admission, Realms, RequestIds};
+use stentor_wamp::value::{Dict, Value};
+
+use crate::fanout::frames::{self, FrameCache, PayloadForms};
+use crate::fanout::peer::Peer;
+use crate::fanout::shard::Shard;
+
+/// One realm.
+#[derive(Debug)]
+pub struct Realm {
+    /// Its name.
+    pub name: String,
+    router: RwLock<Router<Peer>>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub publication: PublicationId,
+    /// The sessions that will get it.
+    pub receivers: usize,
+}
+
+/// The sender of a message broke the protocol; the sentence says how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+impl Realm {
+    /// A realm without sessions.
+    #[must_use]
+    pub fn new(name: String, settings: Settings, seed: u64) -> Arc<Self> {
+        Arc::new(Self { name, router: RwLock::new(Router::new(settings, seed)) })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Router<Peer>> {
+        // The router's tables are whole between any two of its statements that can panic; serving on is right.
+        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Router<Peer>> {
+        self.router.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other permissions in force.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.write().reconfigure(settings);
+    }
+
+    /// How many sessions are joined.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.read().session_count()
+    }
+
+    /// Publishes to everybody who listens.
+    ///
+    /// # Errors
+    /// When the router refuses the topic, the role or the options.
+    pub fn publish(
+        &self,
+        shard: &Shard,
+        by: &Identity,
+        topic: &str,
+        options: &PublishOptions,
+        payload: Payload<'_>,
+    ) -> Result<Published, Refusal> {
+        let publication = shard.publication_id();
+        let mut receivers = 0;
+        if options.retain {
+            let mut router = self.write();
+            router.retain(by, topic, options, publication, &payload)?;
+            receivers += deliver(&router.publish(by, topic, options, publication)?, payload, shard);
+        } else {
+            receivers += deliver(&self.read().publish(by, topic, options, publication)?, payload, shard);
+        }
+        shard.meters.publications.increment();
+        Ok(Published { publication, receivers })
+    }
+
+    /// Lets a session in and welcomes it.
+    pub fn join(&self, admission: Admission, peer: &Peer, shard: &Shard) -> Arc<Identity> {
+        let mut out = Vec::new();
+        let mut router = self.write();
+        let identity = router.join(admission, |_| peer.clone(), &mut out);
+        // Nobody can break the protocol by joining.
+        drop(perform(&mut router, out, shard));
+        identity
+    }
+
+    /// Takes a session out, whatever it held.
+    pub fn leave(&self, session: SessionId, shard: &Shard) {
+        let mut out = Vec::new();
+        let mut router = self.write();
+        router.leave(session, &mut out);
+        drop(perform(&mut router, out, shard));
+    }
+
+    /// Takes what an established session asks for.
+    ///
+    /// # Errors
+    /// When the message breaks the protocol.
+    pub fn handle(
+        &self,
+        from: &Member<Peer>,
+        message: ClientMessage<'_>,
+        subscriptions_max: usize,
+        shard: &Shard,
+    ) -> Result<(), Violation> {
+        if let ClientMessage::Publish { request, options, topic, payload } = message {
+            self.handle_publish(from, request, &options, &topic, payload, shard);
+            return Ok(());
+        }
+        let now = match &message {
+            ClientMessage::Subscribe { .. } => shard.clock.display(),
+            _ => String::new(),
+        };
+        let mut out = Vec::new();
+        let mut router = self.write();
+        router.handle(from.session, message, Context { now: &now, subscriptions_max }, &mut out);
+        perform(&mut router, out, shard)
+    }
+
+    fn handle_publish(
+        &self,
+        from: &Member<Peer>,
+        request: RequestId,
+        options: &Dict,
+        topic: &str,
+        payload: Payload<'_>,
+        shard: &Shard,
+    ) {
+        let asked = options.get("acknowledge").and_then(Value::as_bool).unwrap_or(false);
+        let outcome = PublishOptions::from_dict(options)
+            .map_err(Refusal::from)
+            .and_then(|options| self.publish(shard, &from.identity, topic, &options, payload));
+        if !asked {
+            return;
+        }
+        match outcome {
+            Ok(published) => {
+                from.peer.send(&RouterMessage::Published { request, publication: published.publication }, shard);
+            }
+            Err(refusal) => refuse(&from.peer, RequestKind::Publish, request, &refusal, shard),
+        }
+    }
+
+    /// Calls a procedure for somebody who has not joined.
+    pub fn call(&self, caller: &Member<Peer>, procedure: &str, payload: Payload<'_>, shard: &Shard) {
+        let mut out = Vec::new();
+        let mut router = self.write();
+        router.call(caller, RequestId::FIRST, &Dict::new(), procedure, payload, &mut out);
+        drop(perform(&mut router, out, shard));
+    }
+
+    /// Ends the call of somebody who has not joined.
+    pub fn hang_up(&self, caller: SessionId, shard: &Shard) {
+        let mut out = Vec::new();
+        let mut router = self.write();
+        router.end_calls(caller, &[], &mut out);
+        drop(perform(&mut router, out, shard));
+    }
+}
+
+/// Puts the frames of a publication into the outboxes of its receivers.
+fn deliver(fanout: &Fanout<'_, Peer>, payload: Payload<'_>, shard: &Shard) -> usize {
+    let mut forms = PayloadForms::new(payload);
+    let mut count = 0;
+    for matched in &fanout.matched {
+        let mut cache = FrameCache::default();
+        for peer in fanout.receivers(matched) {
+            let Peer::Socket(peer) = peer else { continue };
+            let form = peer.form();
+            let frame = cache.get(form, || {
+                let payload = forms.get(form.format.serializer).ok()?;
+                let message = RouterMessage::Event {
+                    subscription: matched.subscription,
+                    publication: fanout.publication,
+                    details: &matched.details,
+                    payload,
+                };
+                frames::frame(&message, form, &mut shard.deflater.borrow_mut()).ok()
+            });
+            match frame {
+                Some(frame) => {
+                    peer.push(frame, shard);
+                    count += 1;
+                }
+                None => shard.meters.events_unencodable.increment(),
+            }
+        }
+    }
+    shard.meters.events.add(count as u64);
+    count
+}
+
+/// Does what the router says, in its order, while its lock is held.
+fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Shard) -> Result<(), Violation> {
+    let mut outcome = Ok(());
+    for action in actions {
+        match action {
+            Action::Send { to, message } => to.send(&message, shard),
+            Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
+            Action::Result { to, request, value } => {
+                let payload = own_payload(&[value]);
+                to.send(&RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() }, shard);
+            }
+            Action::Retained { to, subscription } => {
+                router.retained(&to, subscription, &mut |event| to.peer.send(&event, shard));
+            }
+            Action::Publish(event) => {
+                let fanout = router.own_event(&event);
+                deliver(&fanout, event.payload.as_payload(), shard);
+            }
+            Action::Kill { to, reason } => {
+                if let Peer::Socket(peer) = to {
+                    peer.say_goodbye(&reason, shard);
+                }
+            }
+            Action::Violation(sentence) => outcome = Err(Violation(sentence)),
+        }
+    }
+    outcome
+}
+
+fn refuse(to: &Peer, kind: RequestKind, request: RequestId, refusal: &Refusal, shard: &Shard) {
+    let payload = own_payload(&[Value::from(&*refusal.message)]);
+    let message = RouterMessage::Error {
+        kind,
+        request,
+        details: Dict::new(),
+        error: refusal.error.into(),
+        payload: payload.as_payload(),
+    };
+    to.send(&message, shard);
+}
+
+fn own_payload(args: &[Value]) -> OwnedPayload {
+    OwnedPayload::from_values(Serializer::Json, args, &Dict::new())
+        .expect("text, integers and lists of them are valid JSON")
+}
+
+/// The realms that one transport leads to.
+#[derive(Debug, Default)]
+pub struct Directory(pub HashMap<String, Arc<Realm>>);
+
+impl Directory {
+    /// The realm of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.0.get(name)
+    }
+}
+
+impl Realms for Directory {
+    fn request_ids(&self, realm: &str) -> Option<RequestIds> {
+        self.get(realm).map(|realm| realm.read().request_ids())
+    }
+
+    fn has_role(&self, realm: &str, role: &str) -> bool {
+        self.get(realm).is_some_and(|realm| realm.read().has_role(role))
+    }
+}

@@ -1,0 +1,215 @@
+//! What is said on a connection: WebSocket messages to WAMP and back.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
+use stentor_wamp::auth::Fresh;
+use stentor_wamp::codec::{self, Batching, Format, Serializer, batch};
+use stentor_wamp::identity::Member;
+use stentor_wamp::session::{Session, Step};
+use stentor_wamp::uri::reason as reasons;
+use stentor_websocket::close::CloseCode;
+use stentor_websocket::decoder::Event;
+use stentor_websocket::frame::{self, Draft, Opcode};
+
+use super::{CloseEcho, SocketService, Speech};
+use crate::fanout::peer::{Peer, SocketPeer};
+use crate::fanout::shard::Shard;
+use crate::realm::{Directory, Realm};
+
+/// How a connection comes to its end.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The peer sent a Close; this is the answer.
+    TheirClose(Bytes),
+    /// We send one.
+    Ours {
+        /// Its code.
+        code: CloseCode,
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// The conversation on one connection.
+#[derive(Debug)]
+pub(super) struct Talk {
+    session: Session,
+    joined: Option<(Arc<Realm>, Member<Peer>)>,
+    peer: Arc<SocketPeer>,
+    service: Arc<SocketService>,
+    shard: Rc<Shard>,
+}
+
+impl Talk {
+    pub(super) fn new(peer: Arc<SocketPeer>, service: Arc<SocketService>, shard: Rc<Shard>) -> Self {
+        Self { session: Session::default(), joined: None, peer, service, shard }
+    }
+
+    /// The session's id for logs; 0 before it has joined.
+    pub(super) fn name(&self) -> u64 {
+        self.joined.as_ref().map_or(0, |(_, member)| member.session.get())
+    }
+
+    /// Notes that the router has said GOODBYE; false when there is no session to say it to.
+    pub(super) fn goodbye_said(&mut self) -> bool {
+        let established = self.session.is_established();
+        if established {
+            self.session.closing();
+        }
+        established
+    }
+
+    /// Takes the session out of its realm.
+    pub(super) fn leave(&mut self) {
+        if let Some((realm, member)) = self.joined.take() {
+            realm.leave(member.session, &self.shard);
+        }
+    }
+
+    /// Deals with one event of the WebSocket layer.
+    pub(super) fn event(&mut self, event: Event<'_>, closing: bool) -> Option<Ending> {
+        match event {
+            Event::Close(code, reason) => return Some(Ending::TheirClose(self.close_reply(code, reason))),
+            Event::Ping(payload) => self.shard.pushed(&self.peer, self.peer.outbox.push_pong(frame::pong(payload))),
+            Event::Pong(_) => {}
+            Event::Text(_) | Event::Binary(_) if closing => {}
+            Event::Text(text) => return self.message(text.as_bytes(), Opcode::Text),
+            Event::Binary(octets) => return self.message(octets, Opcode::Binary),
+        }
+        None
+    }
+
+    fn close_reply(&self, code: Option<CloseCode>, reason: &str) -> Bytes {
+        match (code, self.service.habits.close_echo) {
+            (None, _) => frame::close_empty(),
+            (Some(code), CloseEcho::Code) => frame::close(code, ""),
+            (Some(code), CloseEcho::CodeAndReason) => frame::close(code, reason),
+        }
+    }
+
+    fn message(&mut self, octets: &[u8], opcode: Opcode) -> Option<Ending> {
+        let service = Arc::clone(&self.service);
+        match &service.speech {
+            Speech::Echo => {
+                self.echo(octets, opcode);
+                None
+            }
+            Speech::Wamp { directory, .. } => self.wamp(octets, opcode, directory),
+        }
+    }
+
+    fn echo(&self, octets: &[u8], opcode: Opcode) {
+        let form = self.peer.form();
+        let compressed =
+            form.window.and_then(|window| Draft::deflated(octets, window, &mut self.shard.deflater.borrow_mut()));
+        let draft = compressed.unwrap_or_else(|| {
+            let mut draft = Draft::with_capacity(octets.len());
+            draft.payload().extend_from_slice(octets);
+            draft
+        });
+        self.peer.push(draft.finish_fragmented(opcode, form.fragment_bytes), &self.shard);
+    }
+
+    fn wamp(&mut self, octets: &[u8], opcode: Opcode, directory: &Directory) -> Option<Ending> {
+        let Format { serializer, batched } = self.peer.form().format;
+        let expected = if serializer == Serializer::Json { Opcode::Text } else { Opcode::Binary };
+        if opcode != expected {
+            let words = match expected {
+                Opcode::Text => "a binary frame, where the subprotocol says text",
+                _ => "a text frame, where the subprotocol says binary",
+            };
+            let step = self.session.violate(words);
+            return self.step(step, directory).break_value();
+        }
+        if batched == Batching::Single {
+            return self.one(serializer, octets, directory).break_value();
+        }
+        match batch::split(serializer, octets) {
+            Ok(mut messages) => {
+                self.peer.use_separator(messages.separator());
+                messages.try_for_each(|message| self.one(serializer, message, directory)).break_value()
+            }
+            Err(fault) => {
+                let step = self.session.violate(fault.to_string());
+                self.step(step, directory).break_value()
+            }
+        }
+    }
+
+    fn one(&mut self, serializer: Serializer, octets: &[u8], directory: &Directory) -> ControlFlow<Ending> {
+        let message = codec::decode(serializer, octets);
+        let step = if self.session.is_established() {
+            // Established sessions are not challenged, so the hot path needs no fresh words.
+            let fresh = Fresh { nonce: "", timestamp: "", session: 0 };
+            self.session.receive(message, &self.service.policy(), directory, &fresh)
+        } else {
+            let nonce = nonce();
+            let timestamp = self.shard.clock.display();
+            let fresh = Fresh { nonce: &nonce, timestamp: &timestamp, session: self.shard.random() >> 11 };
+            self.session.receive(message, &self.service.policy(), directory, &fresh)
+        };
+        self.step(step, directory)
+    }
+
+    fn step(&mut self, step: Step<'_>, directory: &Directory) -> ControlFlow<Ending> {
+        match step {
+            Step::Ignore => {}
+            Step::Send(message) => self.peer.send(&message, &self.shard),
+            Step::Join(admission) => {
+                let Some(realm) = directory.get(&admission.realm) else {
+                    let step = self.session.violate("the realm is gone");
+                    return self.step(step, directory);
+                };
+                self.peer.set_deadline(0);
+                let peer = Peer::Socket(Arc::clone(&self.peer));
+                let identity = realm.join(admission, &peer, &self.shard);
+                let member = Member { session: identity.session, identity, peer };
+                self.joined = Some((Arc::clone(realm), member));
+            }
+            Step::Route(message) => {
+                let Some((realm, member)) = &self.joined else { return ControlFlow::Continue(()) };
+                let subscriptions_max = self.service.habits.subscriptions_max;
+                if let Err(violation) = realm.handle(member, message, subscriptions_max, &self.shard) {
+                    let step = self.session.violate(violation.0);
+                    return self.step(step, directory);
+                }
+            }
+            Step::Leave(goodbye) => {
+                self.leave();
+                self.peer.send(&goodbye, &self.shard);
+                if self.service.habits.open_ticks > 0 {
+                    self.peer.set_deadline(self.shard.clock.ticks() + self.service.habits.open_ticks);
+                }
+            }
+            Step::Abort(message) => {
+                self.leave();
+                self.peer.send(&message, &self.shard);
+                let stentor_wamp::message::RouterMessage::Abort { message, reason } = message else {
+                    return ControlFlow::Continue(());
+                };
+                let mut code = CloseCode::NORMAL;
+                if reason == reasons::PROTOCOL_VIOLATION {
+                    code = CloseCode::PROTOCOL_ERROR;
+                    self.shard.meters.closed_violation.increment();
+                }
+                return ControlFlow::Break(Ending::Ours { code, reason: message.into_owned() });
+            }
+            Step::Close => {
+                self.leave();
+                return ControlFlow::Break(Ending::Ours { code: CloseCode::NORMAL, reason: String::new() });
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Unpredictable text for a challenge.
+fn nonce() -> String {
+    let mut octets = [0_u8; 24];
+    SystemRandom::new().fill(&mut octets).expect("the kernel's random source does not fail once it has started");
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, octets)
+}

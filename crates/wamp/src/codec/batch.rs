@@ -1,0 +1,208 @@
+//! Batched transports: several messages in one WebSocket message (WAMP, section "Batched WebSocket Transport").
+//!
+//! Binary messages each come behind their length in 32 bits, network byte order. JSON messages are each followed by a
+//! separator. The specification writes it as a number that some implementations took for octal, so there are two of them
+//! in the world. Neither can stand inside valid JSON, so both are accepted; the peer's choice is worth remembering for
+//! what it is sent.
+
+use std::fmt;
+
+use super::Serializer;
+
+/// What follows each JSON message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Separator {
+    /// 0x1E, as the specification means it.
+    #[default]
+    RecordSeparator,
+    /// 0x18, as Autobahn and Crossbar read it.
+    Cancel,
+}
+
+impl Separator {
+    /// The octet.
+    #[must_use]
+    pub const fn octet(self) -> u8 {
+        match self {
+            Self::RecordSeparator => 0x1e,
+            Self::Cancel => 0x18,
+        }
+    }
+
+    const fn from_octet(octet: u8) -> Option<Self> {
+        match octet {
+            0x1e => Some(Self::RecordSeparator),
+            0x18 => Some(Self::Cancel),
+            _ => None,
+        }
+    }
+}
+
+/// Why octets are not a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchError {
+    /// No messages at all.
+    Empty,
+    /// A message of no octets, the one with this index.
+    EmptyMessage(usize),
+    /// The last message is cut short or lacks its separator.
+    Unfinished,
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a batch must hold at least one message"),
+            Self::EmptyMessage(index) => write!(f, "message {index} of the batch is empty"),
+            Self::Unfinished => f.write_str("the last message of the batch is not complete"),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+/// The messages of one batch, in order.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    serializer: Serializer,
+    rest: &'a [u8],
+    separator: Separator,
+}
+
+impl Batch<'_> {
+    /// What the peer separates JSON messages with.
+    #[must_use]
+    pub const fn separator(&self) -> Separator {
+        self.separator
+    }
+}
+
+/// Takes a batch apart. The framing is checked whole before the first message is handed out.
+///
+/// # Errors
+/// When the octets are not a batch of at least one message.
+pub fn split(serializer: Serializer, octets: &[u8]) -> Result<Batch<'_>, BatchError> {
+    let last = *octets.last().ok_or(BatchError::Empty)?;
+    let separator = match serializer {
+        Serializer::Json => Separator::from_octet(last).ok_or(BatchError::Unfinished)?,
+        Serializer::Msgpack | Serializer::Cbor => Separator::default(),
+    };
+    let mut rest = octets;
+    let mut index = 0;
+    while !rest.is_empty() {
+        let (message, behind) = first(serializer, rest).ok_or(BatchError::Unfinished)?;
+        if message.is_empty() {
+            return Err(BatchError::EmptyMessage(index));
+        }
+        rest = behind;
+        index += 1;
+    }
+    Ok(Batch { serializer, rest: octets, separator })
+}
+
+/// The first message, and what stands behind it.
+fn first(serializer: Serializer, octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    match serializer {
+        Serializer::Json => {
+            let end = octets.iter().position(|octet| Separator::from_octet(*octet).is_some())?;
+            Some((&octets[..end], &octets[end + 1..]))
+        }
+        Serializer::Msgpack | Serializer::Cbor => {
+            let (len, behind) = octets.split_first_chunk::<4>()?;
+            behind.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
+        }
+    }
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (message, behind) = first(self.serializer, self.rest)?;
+        self.rest = behind;
+        Some(message)
+    }
+}
+
+/// Where a message of a batch begins.
+#[derive(Debug)]
+#[must_use = "a message begun has to be finished"]
+pub struct Begun(usize);
+
+/// Makes ready for one message, which is then to be appended to `out`.
+pub fn begin(serializer: Serializer, out: &mut Vec<u8>) -> Begun {
+    let start = out.len();
+    match serializer {
+        Serializer::Json => {}
+        Serializer::Msgpack | Serializer::Cbor => out.extend_from_slice(&[0; 4]),
+    }
+    Begun(start)
+}
+
+/// Ends the message begun at `begun`. The separator matters in JSON only.
+///
+/// # Panics
+/// When the message is longer than 4 GiB, which no transport here carries.
+pub fn finish(serializer: Serializer, begun: Begun, separator: Separator, out: &mut Vec<u8>) {
+    match serializer {
+        Serializer::Json => out.push(separator.octet()),
+        Serializer::Msgpack | Serializer::Cbor => {
+            let (head, message) = out[begun.0..].split_at_mut(4);
+            let len = u32::try_from(message.len()).expect("transports limit messages far below 4 GiB");
+            head.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(serializer: Serializer, octets: &[u8], expect: Result<&[&[u8]], BatchError>) {
+        let found = split(serializer, octets).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(found, expect.map(<[_]>::to_vec));
+    }
+
+    #[test]
+    fn json_with_either_separator() {
+        check(Serializer::Json, b"[1]\x1e[2]\x1e", Ok(&[b"[1]", b"[2]"]));
+        check(Serializer::Json, b"[1]\x18", Ok(&[b"[1]"]));
+        check(Serializer::Json, b"", Err(BatchError::Empty));
+        check(Serializer::Json, b"[1]", Err(BatchError::Unfinished));
+        check(Serializer::Json, b"[1]\x1e[2]", Err(BatchError::Unfinished));
+        check(Serializer::Json, b"[1]\x1e\x1e", Err(BatchError::EmptyMessage(1)));
+        check(Serializer::Json, b"\x18", Err(BatchError::EmptyMessage(0)));
+        let separator = |octets| split(Serializer::Json, octets).map(|batch| batch.separator());
+        assert_eq!(separator(b"[1]\x1e"), Ok(Separator::RecordSeparator));
+        assert_eq!(separator(b"[1]\x18"), Ok(Separator::Cancel));
+    }
+
+    #[test]
+    fn binary_behind_lengths() {
+        for serializer in [Serializer::Msgpack, Serializer::Cbor] {
+            check(serializer, b"\0\0\0\x01a\0\0\0\x02bc", Ok(&[b"a", b"bc"]));
+            check(serializer, b"", Err(BatchError::Empty));
+            check(serializer, b"\0\0\0", Err(BatchError::Unfinished));
+            check(serializer, b"\0\0\0\x02a", Err(BatchError::Unfinished));
+            check(serializer, b"\xff\xff\xff\xffa", Err(BatchError::Unfinished));
+            check(serializer, b"\0\0\0\x01a\0\0\0\0", Err(BatchError::EmptyMessage(1)));
+        }
+    }
+
+    #[test]
+    fn what_is_joined_comes_apart_again() {
+        let messages: [&[u8]; 3] = [b"[1]", b"[2,3]", b"[]"];
+        for serializer in Serializer::ALL {
+            for separator in [Separator::RecordSeparator, Separator::Cancel] {
+                let mut out = Vec::new();
+                for message in messages {
+                    let begun = begin(serializer, &mut out);
+                    out.extend_from_slice(message);
+                    finish(serializer, begun, separator, &mut out);
+                }
+                check(serializer, &out, Ok(&messages));
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! An index from URI patterns to values that finds every match of one URI without looking at the others.
+//!
+//! Exact patterns are one look-up. Prefixes are one look-up for each *length* in use, so ten thousand prefixes of three
+//! lengths cost three. Wildcards walk a tree of components. The broker and the permissions both stand on it.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::uri::Match;
+
+/// Patterns and what they lead to.
+#[derive(Debug)]
+pub struct PatternIndex<T> {
+    exact: HashMap<Box<str>, T>,
+    prefix: HashMap<Box<str>, T>,
+    /// How many prefixes have each length.
+    prefix_lengths: BTreeMap<usize, usize>,
+    wildcard: Node<T>,
+    wildcards: usize,
+}
+
+#[derive(Debug)]
+struct Node<T> {
+    value: Option<T>,
+    any: Option<Box<Node<T>>>,
+    named: HashMap<Box<str>, Node<T>>,
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { value: None, any: None, named: HashMap::new() }
+    }
+}
+
+impl<T> Default for PatternIndex<T> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            prefix: HashMap::new(),
+            prefix_lengths: BTreeMap::new(),
+            wildcard: Node::default(),
+            wildcards: 0,
+        }
+    }
+}
+
+impl<T> PatternIndex<T> {
+    /// Puts `value` under a pattern and returns the one that stood there.
+    pub fn insert(&mut self, matching: Match, pattern: &str, value: T) -> Option<T> {
+        match matching {
+            Match::Exact => self.exact.insert(pattern.into(), value),
+            Match::Prefix => {
+                let old = self.prefix.insert(pattern.into(), value);
+                if old.is_none() {
+                    *self.prefix_lengths.entry(pattern.len()).or_default() += 1;
+                }
+                old
+            }
+            Match::Wildcard => {
+                let old = self.wildcard.descend(pattern).value.replace(value);
+                self.wildcards += usize::from(old.is_none());
+                old
+            }
+        }
+    }
+
+    /// Takes a pattern out.
+    pub fn remove(&mut self, matching: Match, pattern: &str) -> Option<T> {
+        match matching {
+            Match::Exact => self.exact.remove(pattern),
+            Match::Prefix => {
+                let old = self.prefix.remove(pattern)?;
+                if let Some(count) = self.prefix_lengths.get_mut(&pattern.len()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.prefix_lengths.remove(&pattern.len());
+                    }
+                }
+                Some(old)
+            }
+            Match::Wildcard => {
+                let mut parts: Vec<&str> = pattern.split('.').rev().collect();
+                let old = self.wildcard.take(&mut parts)?;
+                self.wildcards -= 1;
+                Some(old)
+            }
+        }
+    }
+
+    /// What stands under exactly this pattern.
+    #[must_use]
+    pub fn get(&self, matching: Match, pattern: &str) -> Option<&T> {
+        match matching {
+            Match::Exact => self.exact.get(pattern),
+            Match::Prefix => self.prefix.get(pattern),
+            Match::Wildcard => {
+                let mut node = &self.wildcard;
+                for part in pattern.split('.') {
+                    node = if part.is_empty() { node.any.as_deref()? } else { node.named.get(part)? };
+                }
+                node.value.as_ref()
+            }
+        }
+    }
+
+    /// The same, to be changed in place.
+    pub fn get_mut(&mut self, matching: Match, pattern: &str) -> Option<&mut T> {
+        match matching {
+            Match::Exact => self.exact.get_mut(pattern),
+            Match::Prefix => self.prefix.get_mut(pattern),
+            Match::Wildcard => {
+                let mut node = &mut self.wildcard;
+                for part in pattern.split('.') {
+                    node = if part.is_empty() { node.any.as_deref_mut()? } else { node.named.get_mut(part)? };
+                }
+                node.value.as_mut()
+            }
+        }
+    }
+
+    /// Calls `found` for every pattern that matches `uri`: the exact one, prefixes from short to long, then wildcards.
+    pub fn each_match<'a>(&'a self, uri: &str, found: &mut impl FnMut(Match, &'a T)) {
+        if let Some(value) = self.exact.get(uri) {
+            found(Match::Exact, value);
+        }
+        for &length in self.prefix_lengths.keys().take_while(|&&length| length <= uri.len()) {
+            if let Some(value) = uri.get(..length).and_then(|start| self.prefix.get(start)) {
+                found(Match::Prefix, value);
+            }
+        }
+        if self.wildcards > 0 {
+            self.wildcard.walk(Some(uri), found);
+        }
+    }
+
+    /// Every value, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        let mut wild = Vec::new();
+        self.wildcard.collect(&mut wild);
+        self.exact.values().chain(self.prefix.values()).chain(wild)
+    }
+}
+
+impl<T> Node<T> {
+    fn descend(&mut self, pattern: &str) -> &mut Self {
+        let mut node = self;
+        for part in pattern.split('.') {
+            node = if part.is_empty() {
+                node.any.get_or_insert_with(Box::default)
+            } else {
+                node.named.entry(part.into()).or_default()
+            };
+        }
+        node
+    }
+
+    fn is_bare(&self) -> bool {
+        self.value.is_none() && self.any.is_none() && self.named.is_empty()
+    }
+
+    /// Takes the value at the end of `parts` (last first) and prunes the branches that it leaves bare.
+    fn take(&mut self, parts: &mut Vec<&str>) -> Option<T> {
+        let Some(part) = parts.pop() else { return self.value.take() };
+        if part.is_empty() {
+            let branch = self.any.as_mut()?;
+            let old = branch.take(parts);
+            if branch.is_bare() {
+                self.any = None;
+            }
+            old
+        } else {
+            let branch = self.named.get_mut(Borrow::<str>::borrow(part))?;
+            let old = branch.take(parts);
+            if branch.is_bare() {
+                self.named.remove(part);
+            }
+            old
+        }
+    }
+
+    fn walk<'a>(&'a self, rest: Option<&str>, found: &mut impl FnMut(Match, &'a T)) {
+        let Some(rest) = rest else {
+            if let Some(value) = &self.value {
+                found(Match::Wildcard, value);
+            }
+            return;
+        };
+        let (part, rest) = match rest.split_once('.') {
+            Some((part, rest)) => (part, Some(rest)),
+            None => (rest, None),
+        };
+        if let Some(branch) = self.named.get(part) {
+            branch.walk(rest, found);
+        }
+        if let Some(branch) = &self.any {
+            branch.walk(rest, found);
+        }
+    }
+
+    fn collect<'a>(&'a self, into: &mut Vec<&'a T>) {
+        into.extend(&self.value);
+        for branch in self.named.values().chain(self.any.as_deref()) {
+            branch.collect(into);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(index: &PatternIndex<u32>, uri: &str) -> Vec<u32> {
+        let mut all = Vec::new();
+        index.each_match(uri, &mut |_, value| all.push(*value));
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn removal_prunes() {
+        let mut index = PatternIndex::default();
+        for (value, (matching, pattern)) in
+            [(Match::Wildcard, "a..c"), (Match::Wildcard, "a.."), (Match::Prefix, "a"), (Match::Exact, "a.b.c")]
+                .into_iter()
+                .enumerate()
+        {
+            assert_eq!(index.insert(matching, pattern, value as u32), None);
+        }
+        assert_eq!(matches(&index, "a.b.c"), [0, 1, 2, 3]);
+        assert_eq!(index.remove(Match::Wildcard, "a..c"), Some(0));
+        assert_eq!(index.remove(Match::Wildcard, "a..c"), None);
+        assert_eq!(index.remove(Match::Wildcard, "a.."), Some(1));
+        assert!(index.wildcard.is_bare());
+        assert_eq!(index.remove(Match::Prefix, "a"), Some(2));
+        assert!(index.prefix_lengths.is_empty());
+        assert_eq!(matches(&index, "a.b.c"), [3]);
+    }
+
+    fn uris() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof!["[ab]{1,2}", Just(String::new())], 1..4).prop_map(|parts| parts.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_naive_list_finds(
+            patterns in proptest::collection::vec((0..3_u8, uris()), 0..20),
+            gone in proptest::collection::vec(any::<proptest::sample::Index>(), 0..5),
+            topic in uris(),
+        ) {
+            let matching = |n: u8| [Match::Exact, Match::Prefix, Match::Wildcard][usize::from(n)];
+            let mut index = PatternIndex::default();
+            let mut naive: Vec<(Match, String, u32)> = Vec::new();
+            for (value, (n, pattern)) in (0..).zip(&patterns) {
+                index.insert(matching(*n), pattern, value);
+                naive.retain(|(m, p, _)| (*m, p) != (matching(*n), pattern));
+                naive.push((matching(*n), pattern.clone(), value));
+            }
+            for at in gone {
+                if naive.is_empty() { break }
+                let (m, p, value) = naive.remove(at.index(naive.len()));
+                prop_assert_eq!(index.remove(m, &p), Some(value));
+            }
+            let mut expected: Vec<u32> =
+                naive.iter().filter(|(m, p, _)| m.matches(p, &topic)).map(|(_, _, value)| *value).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(matches(&index, &topic), expected);
+            prop_assert_eq!(index.values().count(), naive.len());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Who may do what: the static permissions of a role.
+//!
+//! The rule with the longest URI among those that match decides alone. An exact rule never falls back to a shorter prefix,
+//! and where no rule matches the answer is no.
+
+use crate::pattern::PatternIndex;
+use crate::uri::Match;
+
+/// What a session wants to do with a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// PUBLISH
+    Publish,
+    /// SUBSCRIBE
+    Subscribe,
+    /// CALL
+    Call,
+    /// REGISTER
+    Register,
+}
+
+impl Deed {
+    /// The verb and preposition of a refusal: "session not authorized to publish to topic".
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Publish => "publish to topic",
+            Self::Subscribe => "subscribe to topic",
+            Self::Call => "call procedure",
+            Self::Register => "register procedure",
+        }
+    }
+}
+
+/// One rule of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The URI or pattern it speaks of.
+    pub uri: String,
+    /// How that URI matches.
+    pub matching: Match,
+    /// PUBLISH is allowed.
+    pub publish: bool,
+    /// SUBSCRIBE is allowed.
+    pub subscribe: bool,
+    /// CALL is allowed.
+    pub call: bool,
+    /// REGISTER is allowed.
+    pub register: bool,
+    /// Events tell who published them.
+    pub disclose_publisher: bool,
+    /// Invocations tell who called.
+    pub disclose_caller: bool,
+}
+
+impl Rule {
+    const fn allows(&self, deed: Deed) -> bool {
+        match deed {
+            Deed::Publish => self.publish,
+            Deed::Subscribe => self.subscribe,
+            Deed::Call => self.call,
+            Deed::Register => self.register,
+        }
+    }
+}
+
+/// The rules of one role.
+#[derive(Debug, Default)]
+pub struct Permissions {
+    rules: PatternIndex<Rule>,
+}
+
+/// The rule behind a yes, for what it says about disclosure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Events tell who published them.
+    pub disclose_publisher: bool,
+    /// Invocations tell who called.
+    pub disclose_caller: bool,
+}
+
+impl Permissions {
+    /// The permissions that these rules make; of two rules on the same pattern the later one holds.
+    #[must_use]
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let mut index = PatternIndex::default();
+        for rule in rules {
+            let (matching, uri) = (rule.matching, rule.uri.clone());
+            index.insert(matching, &uri, rule);
+        }
+        Self { rules: index }
+    }
+
+    fn decisive(&self, uri: &str) -> Option<&Rule> {
+        let mut best: Option<&Rule> = None;
+        self.rules.each_match(uri, &mut |matching, rule| {
+            let better = match best {
+                None => true,
+                Some(old) if old.matching == Match::Exact => false,
+                // Prefixes come from short to long and before wildcards, so at equal length the prefix stays.
+                Some(old) => {
+                    rule.uri.len() > old.uri.len() || (matching == old.matching && rule.uri.len() == old.uri.len())
+                }
+            };
+            if better {
+                best = Some(rule);
+            }
+        });
+        best
+    }
+
+    /// Whether the role may do `deed` on `uri`.
+    #[must_use]
+    pub fn check(&self, deed: Deed, uri: &str) -> Option<Grant> {
+        let rule = self.decisive(uri).filter(|rule| rule.allows(deed))?;
+        Some(Grant { disclose_publisher: rule.disclose_publisher, disclose_caller: rule.disclose_caller })
+    }
+
+    /// Whether the role may subscribe to everything that a pattern stands for.
+    ///
+    /// A rule for a narrower set of topics that denies subscribing must not be undone by a wider pattern, so a pattern that
+    /// reaches into such a rule is refused as a whole.
+    #[must_use]
+    pub fn check_pattern(&self, pattern: &str, matching: Match) -> bool {
+        if self.check(Deed::Subscribe, pattern).is_none() {
+            return false;
+        }
+        matching == Match::Exact
+            || !self.rules.values().any(|rule| !rule.subscribe && overlaps(rule, pattern, matching))
+    }
+}
+
+/// Whether a denying rule may cover a topic of the pattern without being wider than the pattern itself.
+fn overlaps(rule: &Rule, pattern: &str, matching: Match) -> bool {
+    match (rule.matching, matching) {
+        (Match::Exact, _) => matching.matches(pattern, &rule.uri),
+        (Match::Prefix, Match::Prefix) => rule.uri.starts_with(pattern),
+        (Match::Prefix, _) => {
+            let mut theirs = pattern.split('.');
+            rule.uri.split('.').all(|ours| match theirs.next() {
+                Some(part) => part.is_empty() || part.starts_with(ours),
+                None => false,
+            }) && rule.uri.len() > literal_start(pattern).len()
+        }
+        (Match::Wildcard, Match::Prefix) => {
+            let start = literal_start(&rule.uri);
+            start.starts_with(pattern) || (pattern.starts_with(start) && rule.uri.len() >= pattern.len())
+        }
+        (Match::Wildcard, _) => {
+            rule.uri != pattern
+                && rule.uri.split('.').count() == pattern.split('.').count()
+                && rule.uri.split('.').zip(pattern.split('.')).all(|(a, b)| a.is_empty() || b.is_empty() || a == b)
+        }
+    }
+}
+
+/// What stands before the first empty component.
+fn literal_start(pattern: &str) -> &str {
+    if pattern.starts_with('.') {
+        return "";
+    }
+    pattern.find("..").map_or(pattern, |at| &pattern[..=at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(uri: &str, matching: Match, allowed: bool) -> Rule {
+        Rule {
+            uri: uri.into(),
+            matching,
+            publish: allowed,
+            subscribe: allowed,
+            call: allowed,
+            register: allowed,
+            disclose_publisher: false,
+            disclose_caller: false,
+        }
+    }
+
+    #[test]
+    fn the_longest_rule_decides() {
+        let permissions = Permissions::new([
+            rule("", Match::Prefix, true),
+            rule("com.secret.", Match::Prefix, false),
+            rule("com.secret.open", Match::Exact, true),
+            rule("com.closed", Match::Exact, false),
+            rule("com..status", Match::Wildcard, false),
+        ]);
+        let check = |uri: &str, expected: bool| {
+            assert_eq!(permissions.check(Deed::Publish, uri).is_some(), expected, "{uri}");
+        };
+        check("com.any", true);
+        check("com.secret.x", false);
+        check("com.secret.open", true);
+        check("com.closed", false);
+        check("com.closed.not", true);
+        check("com.x.status", false);
+        assert!(Permissions::default().check(Deed::Call, "com.any").is_none());
+    }
+
+    #[test]
+    fn equal_length_prefers_the_prefix() {
+        let permissions =
+            Permissions::new([rule("com..x", Match::Wildcard, false), rule("com.ab", Match::Prefix, true)]);
+        assert!(permissions.check(Deed::Call, "com.ab.x").is_some());
+    }
+
+    #[test]
+    fn a_pattern_does_not_reach_into_what_is_denied() {
+        let permissions = Permissions::new([
+            rule("", Match::Prefix, true),
+            rule("com.secret.", Match::Prefix, false),
+            rule("org.hidden", Match::Exact, false),
+            rule("net..key", Match::Wildcard, false),
+        ]);
+        let check = |pattern: &str, matching, expected: bool| {
+            assert_eq!(permissions.check_pattern(pattern, matching), expected, "{pattern} {matching:?}");
+        };
+        check("com.", Match::Prefix, false);
+        check("com.open.", Match::Prefix, true);
+        check("com.secret.x", Match::Prefix, false);
+        check("", Match::Prefix, false);
+        check("org.", Match::Prefix, false);
+        check("org.h", Match::Prefix, false);
+        check(".hidden", Match::Wildcard, false);
+        check("org..x", Match::Wildcard, true);
+        check("com..x", Match::Wildcard, false);
+        check("com.open.", Match::Wildcard, true);
+        check("net.a.", Match::Wildcard, false);
+        check("net.", Match::Prefix, false);
+        check("edu.", Match::Prefix, true);
+        check("com.open", Match::Exact, true);
+    }
+}

@@ -1,0 +1,736 @@
+//! One realm: its sessions, broker and dealer, and the permissions between them.
+//!
+//! [`Router::handle`] takes what an established session asks for and says what is to be sent. Publishing stands apart as
+//! [`Router::publish`], because it changes nothing and therefore runs on a shared reference: many publishers at a time.
+//! The router never sees a socket, a serializer or a clock; `P` is whatever the shell reaches a session by.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stentor_model::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
+
+use crate::broker::{self, Broker, Fanout, Joined, Left, Matched, OwnEvent};
+use crate::dealer::{Answer, CallRefusal, Dealer, Destination, Progress};
+use crate::identity::{Identity, Member};
+use crate::message::{ClientMessage, Payload, RequestKind, RouterMessage};
+use crate::permission::{Deed, Grant, Permissions};
+use crate::publish_options::{OptionFault, PublishOptions, flag};
+use crate::session::{Admission, RequestIds};
+use crate::uri::{self, Match, Rule, reason};
+use crate::value::{Dict, Value};
+
+mod meta;
+#[cfg(test)]
+mod tests;
+mod welcome;
+
+/// Subscriptions of one session, unless the transport says otherwise.
+pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 10_000;
+
+/// Registrations of one session.
+pub const REGISTRATIONS_PER_SESSION_MAX: usize = 10_000;
+
+/// What a realm is configured to be.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The permissions of each role.
+    pub roles: HashMap<Box<str>, Permissions>,
+    /// The rule for URIs.
+    pub uri_rule: Rule,
+    /// How request ids count.
+    pub request_ids: RequestIds,
+    /// Whether the procedures and events below `wamp.` are there.
+    pub meta_api: MetaApi,
+}
+
+/// Whether a realm answers questions about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetaApi {
+    /// It does.
+    #[default]
+    On,
+    /// It does not.
+    Off,
+}
+
+/// What the shell has to do, in this order.
+#[derive(Debug)]
+pub enum Action<'a, P> {
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: P,
+        /// What.
+        message: RouterMessage<'a>,
+    },
+    /// Send an ERROR with one sentence.
+    Refuse {
+        /// To whom.
+        to: P,
+        /// The kind of the refused request.
+        kind: RequestKind,
+        /// The refused request.
+        request: RequestId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Send a RESULT with one value.
+    Result {
+        /// To whom.
+        to: P,
+        /// The call.
+        request: RequestId,
+        /// The value.
+        value: Value,
+    },
+    /// Send retained events to one new subscriber; see [`Router::retained`].
+    Retained {
+        /// To whom.
+        to: Member<P>,
+        /// Its subscription.
+        subscription: SubscriptionId,
+    },
+    /// Fan out an event of the router's own; see [`Router::own_event`].
+    Publish(OwnEvent),
+    /// Say GOODBYE to a session that is out of the realm already, and close it.
+    Kill {
+        /// Whom.
+        to: P,
+        /// The reason of the GOODBYE.
+        reason: String,
+    },
+    /// The sender broke the protocol.
+    Violation(String),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error URI.
+    pub error: &'static str,
+    /// One sentence.
+    pub message: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn new(error: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { error, message: message.into() }
+    }
+}
+
+impl From<OptionFault> for Refusal {
+    fn from(fault: OptionFault) -> Self {
+        Self::new(reason::INVALID_ARGUMENT, fault.to_string())
+    }
+}
+
+#[derive(Debug)]
+struct Attached<P> {
+    member: Member<P>,
+    subscriptions: Vec<SubscriptionId>,
+    registrations: Vec<RegistrationId>,
+}
+
+/// One realm.
+#[derive(Debug)]
+pub struct Router<P> {
+    settings: Settings,
+    sessions: HashMap<SessionId, Attached<P>>,
+    broker: Broker<P>,
+    dealer: Dealer<P>,
+    rng: fastrand::Rng,
+}
+
+/// What [`Router::handle`] is told beside the message.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'c> {
+    /// The time as the meta API displays it.
+    pub now: &'c str,
+    /// Subscriptions that the session may hold.
+    pub subscriptions_max: usize,
+}
+
+impl<P: Clone> Router<P> {
+    /// A realm without sessions; `seed` feeds its random identifiers.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings,
+            sessions: HashMap::new(),
+            broker: Broker::default(),
+            dealer: Dealer::default(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// How request ids count.
+    #[must_use]
+    pub const fn request_ids(&self) -> RequestIds {
+        self.settings.request_ids
+    }
+
+    /// Whether the realm has that role.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.settings.roles.contains_key(role)
+    }
+
+    /// Puts other permissions in force, from the next request on. Sessions stay.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// How many sessions are joined.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Lets a session in: its identity and the details of its WELCOME.
+    pub fn join<'a>(
+        &mut self,
+        admission: Admission,
+        make_peer: impl FnOnce(&Arc<Identity>) -> P,
+        out: &mut Vec<Action<'a, P>>,
+    ) -> Arc<Identity> {
+        let session = loop {
+            let candidate = SessionId::from_random(self.rng.u64(..));
+            if !self.sessions.contains_key(&candidate) {
+                break candidate;
+            }
+        };
+        let identity = Arc::new(Identity {
+            session,
+            authid: admission.authid.unwrap_or_else(|| self.random_name()),
+            authrole: admission.authrole,
+            authmethod: admission.authmethod,
+            authprovider: if admission.authmethod == "anonymous" { "anonymous" } else { "static" },
+            features: admission.features,
+        });
+        let peer = make_peer(&identity);
+        let member = Member { session, identity: Arc::clone(&identity), peer: peer.clone() };
+        let details = self.welcome(&admission.realm, &identity);
+        out.push(Action::Send { to: peer, message: RouterMessage::Welcome { session, details } });
+        self.sessions.insert(session, Attached { member, subscriptions: Vec::new(), registrations: Vec::new() });
+        self.tell_joined(&identity, out);
+        identity
+    }
+
+    fn random_name(&mut self) -> Box<str> {
+        (0..20).map(|_| self.rng.alphanumeric()).collect::<String>().into()
+    }
+
+    /// Takes a session out, whatever it held.
+    pub fn leave<'a>(&mut self, session: SessionId, out: &mut Vec<Action<'a, P>>) {
+        let Some(gone) = self.sessions.remove(&session) else { return };
+        for id in gone.subscriptions {
+            self.drop_subscription(session, id, out);
+        }
+        self.end_calls(session, &gone.registrations, out);
+        self.tell_left(&gone.member.identity, out);
+    }
+
+    /// Ends the calls and registrations of a session that is gone or that never joined (a call that came by HTTP).
+    pub fn end_calls<'a>(
+        &mut self,
+        session: SessionId,
+        registrations: &[RegistrationId],
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let sessions = &self.sessions;
+        let departure = self
+            .dealer
+            .leave(session, registrations, |callee| sessions.get(&callee).map(|attached| attached.member.clone()));
+        for (caller, request) in departure.orphans {
+            let refusal = Refusal::new(reason::CANCELED, "the callee left before it answered");
+            out.push(Action::Refuse { to: caller.peer, kind: RequestKind::Call, request, refusal });
+        }
+        for (callee, invocation) in departure.useless {
+            interrupt(&callee, invocation, "killnowait", out);
+        }
+    }
+
+    /// Takes what an established session asks for, except PUBLISH.
+    pub fn handle<'a>(
+        &mut self,
+        from: SessionId,
+        message: ClientMessage<'a>,
+        context: Context<'_>,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let Some(attached) = self.sessions.get(&from) else { return };
+        let member = attached.member.clone();
+        match message {
+            ClientMessage::Subscribe { request, options, topic } => {
+                self.subscribe(&member, request, &options, &topic, context, out);
+            }
+            ClientMessage::Unsubscribe { request, subscription } => {
+                self.unsubscribe(&member, request, subscription, out);
+            }
+            ClientMessage::Register { request, options, procedure } => {
+                self.register(&member, request, &options, &procedure, out);
+            }
+            ClientMessage::Unregister { request, registration } => {
+                self.unregister(&member, request, registration, out);
+            }
+            ClientMessage::Call { request, options, procedure, payload } => {
+                self.call(&member, request, &options, &procedure, payload, out);
+            }
+            ClientMessage::Cancel { request, options } => self.cancel(&member, request, &options, out),
+            ClientMessage::Yield { invocation, options, payload } => {
+                self.answer(from, invocation, Reply::Yield(&options), payload, out);
+            }
+            ClientMessage::Error { invocation, details, error, payload } => {
+                self.answer(from, invocation, Reply::Error(details, error), payload, out);
+            }
+            ClientMessage::Publish { .. }
+            | ClientMessage::Hello { .. }
+            | ClientMessage::Abort { .. }
+            | ClientMessage::Authenticate { .. }
+            | ClientMessage::Goodbye { .. } => {
+                out.push(Action::Violation("this message does not belong to an established session".to_owned()));
+            }
+        }
+    }
+
+    fn authorize(&self, who: &Identity, deed: Deed, uri: &str) -> Result<Grant, Refusal> {
+        self.settings.roles.get(&who.authrole).and_then(|role| role.check(deed, uri)).ok_or_else(|| {
+            Refusal::new(reason::NOT_AUTHORIZED, format!("session not authorized to {} '{uri}'", deed.phrase()))
+        })
+    }
+
+    fn well_formed(&self, what: &str, uri: &str, matching: Match) -> Result<(), Refusal> {
+        uri::check(uri, matching, self.settings.uri_rule)
+            .map_err(|fault| Refusal::new(reason::INVALID_URI, format!("{what} '{uri}' {fault}")))
+    }
+
+    /// The receivers of a publication.
+    ///
+    /// # Errors
+    /// When the topic is malformed or reserved, or the role may not publish on it.
+    pub fn publish<'r>(
+        &'r self,
+        by: &Identity,
+        topic: &str,
+        options: &'r PublishOptions,
+        publication: PublicationId,
+    ) -> Result<Fanout<'r, P>, Refusal> {
+        let details = self.publication_details(by, topic, options)?;
+        let without = options.exclude_me.then_some(by.session);
+        Ok(self.fan_out(publication, topic, &details, without, options.filter.as_deref()))
+    }
+
+    fn publication_details(&self, by: &Identity, topic: &str, options: &PublishOptions) -> Result<Dict, Refusal> {
+        self.well_formed("topic", topic, Match::Exact)?;
+        if uri::is_reserved(topic) {
+            return Err(Refusal::new(
+                reason::INVALID_URI,
+                format!("topic '{topic}' is reserved for the router, as is all that begins with 'wamp.'"),
+            ));
+        }
+        let grant = self.authorize(by, Deed::Publish, topic)?;
+        if options.disclose_me && !grant.disclose_publisher {
+            return Err(Refusal::new(
+                reason::DISCLOSE_ME_DISALLOWED,
+                format!("role '{}' may not disclose the publisher on topic '{topic}'", by.authrole),
+            ));
+        }
+        let mut details = Dict::new();
+        if grant.disclose_publisher {
+            details.set("publisher", by.session.get());
+            if !by.authid.is_empty() {
+                details.set("publisher_authid", &*by.authid);
+            }
+            details.set("publisher_authrole", &*by.authrole);
+        }
+        Ok(details)
+    }
+
+    /// Keeps a publication as the last one of its topic. The shell calls this before [`Self::publish`] when the options
+    /// ask for it.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]; and when the room for retained events is used up.
+    pub fn retain(
+        &mut self,
+        by: &Identity,
+        topic: &str,
+        options: &PublishOptions,
+        publication: PublicationId,
+        payload: &Payload<'_>,
+    ) -> Result<(), Refusal> {
+        let details = self.publication_details(by, topic, options)?;
+        let event = broker::retained(publication, details, payload, options.filter.as_deref());
+        self.broker.retain(topic, event).map_err(|broker::RetentionFull| {
+            Refusal::new(reason::UNAVAILABLE, "the room for retained events is used up")
+        })
+    }
+
+    /// The receivers of an event of the router's own.
+    pub fn own_event(&mut self, event: &OwnEvent) -> Fanout<'_, P> {
+        let publication = PublicationId::from_random(self.rng.u64(..));
+        self.fan_out(publication, event.topic, &Dict::new(), event.about, None)
+    }
+
+    fn fan_out<'r>(
+        &'r self,
+        publication: PublicationId,
+        topic: &str,
+        details: &Dict,
+        without: Option<SessionId>,
+        filter: Option<&'r crate::publish_options::Filter>,
+    ) -> Fanout<'r, P> {
+        let mut matched = Vec::new();
+        self.broker.each_match(topic, &mut |subscription| {
+            let mut details = details.clone();
+            if subscription.matching != Match::Exact {
+                details.set("topic", topic);
+            }
+            matched.push(Matched { subscription: subscription.id, details, members: subscription.members() });
+        });
+        Fanout { publication, without, filter, matched }
+    }
+
+    /// Calls `send` with the EVENT of each retained publication that a new subscriber may have.
+    pub fn retained(&self, to: &Member<P>, subscription: SubscriptionId, send: &mut impl FnMut(RouterMessage<'_>)) {
+        let Some(held) = self.broker.get(subscription) else { return };
+        for (topic, event) in self.broker.retained(&held.uri, held.matching) {
+            if !event.admits(&to.identity) {
+                continue;
+            }
+            let mut details = event.details.clone();
+            if held.matching != Match::Exact {
+                details.set("topic", topic);
+            }
+            details.set("retained", true);
+            send(RouterMessage::Event {
+                subscription,
+                publication: event.publication,
+                details: &details,
+                payload: event.payload.as_payload(),
+            });
+        }
+    }
+
+    fn subscribe<'a>(
+        &mut self,
+        member: &Member<P>,
+        request: RequestId,
+        options: &Dict,
+        topic: &str,
+        context: Context<'_>,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let kind = RequestKind::Subscribe;
+        let matching = match self.may_subscribe(member, options, topic, context) {
+            Ok(matching) => matching,
+            Err(refusal) => return out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal }),
+        };
+        let get_retained = match options.get("get_retained").map_or(Ok(false), |value| flag("get_retained", value)) {
+            Ok(wanted) => wanted,
+            Err(fault) => {
+                return out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal: fault.into() });
+            }
+        };
+        let (subscription, joined) = self.broker.subscribe(member, topic, matching, context.now);
+        if joined != Joined::Already
+            && let Some(attached) = self.sessions.get_mut(&member.session)
+        {
+            attached.subscriptions.push(subscription);
+        }
+        out.push(Action::Send {
+            to: member.peer.clone(),
+            message: RouterMessage::Subscribed { request, subscription },
+        });
+        if get_retained {
+            out.push(Action::Retained { to: member.clone(), subscription });
+        }
+        self.tell_subscribed(member.session, subscription, joined, out);
+    }
+
+    fn may_subscribe(
+        &self,
+        member: &Member<P>,
+        options: &Dict,
+        topic: &str,
+        context: Context<'_>,
+    ) -> Result<Match, Refusal> {
+        let matching = match options.get("match") {
+            None => Match::Exact,
+            Some(value) => value.as_str().and_then(Match::parse).ok_or_else(|| {
+                Refusal::new(reason::INVALID_ARGUMENT, "option 'match' must be \"exact\", \"prefix\" or \"wildcard\"")
+            })?,
+        };
+        self.well_formed("topic", topic, matching)?;
+        self.authorize(&member.identity, Deed::Subscribe, topic)?;
+        let role = self.settings.roles.get(&member.identity.authrole);
+        if !role.is_some_and(|role| role.check_pattern(topic, matching)) {
+            return Err(Refusal::new(
+                reason::NOT_AUTHORIZED,
+                format!("session not authorized to subscribe to all that the {} '{topic}' covers", matching.name()),
+            ));
+        }
+        let held = self.sessions.get(&member.session).map_or(0, |attached| attached.subscriptions.len());
+        if held >= context.subscriptions_max {
+            return Err(Refusal::new(
+                reason::UNAVAILABLE,
+                format!("a session may hold {} subscriptions", context.subscriptions_max),
+            ));
+        }
+        Ok(matching)
+    }
+
+    fn unsubscribe<'a>(
+        &mut self,
+        member: &Member<P>,
+        request: RequestId,
+        subscription: SubscriptionId,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let held = self
+            .sessions
+            .get_mut(&member.session)
+            .and_then(|attached| take(&mut attached.subscriptions, &subscription))
+            .is_some();
+        if !held {
+            let refusal = Refusal::new(
+                reason::NO_SUCH_SUBSCRIPTION,
+                format!("this session does not hold subscription {subscription}"),
+            );
+            let kind = RequestKind::Unsubscribe;
+            return out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal });
+        }
+        out.push(Action::Send { to: member.peer.clone(), message: RouterMessage::Unsubscribed { request } });
+        self.drop_subscription(member.session, subscription, out);
+    }
+
+    fn drop_subscription<'a>(&mut self, session: SessionId, id: SubscriptionId, out: &mut Vec<Action<'a, P>>) {
+        let left = self.broker.unsubscribe(session, id);
+        if left != Left::NotHeld {
+            self.tell_unsubscribed(session, id, left, out);
+        }
+    }
+
+    fn register<'a>(
+        &mut self,
+        member: &Member<P>,
+        request: RequestId,
+        options: &Dict,
+        procedure: &str,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let kind = RequestKind::Register;
+        let outcome = self.may_register(member, options, procedure).and_then(|()| {
+            self.dealer.register(member, procedure).ok_or_else(|| {
+                Refusal::new(
+                    reason::PROCEDURE_ALREADY_EXISTS,
+                    format!("procedure '{procedure}' is registered by another session"),
+                )
+            })
+        });
+        match outcome {
+            Err(refusal) => out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal }),
+            Ok(registration) => {
+                if let Some(attached) = self.sessions.get_mut(&member.session) {
+                    attached.registrations.push(registration);
+                }
+                let message = RouterMessage::Registered { request, registration };
+                out.push(Action::Send { to: member.peer.clone(), message });
+            }
+        }
+    }
+
+    fn may_register(&self, member: &Member<P>, options: &Dict, procedure: &str) -> Result<(), Refusal> {
+        for (option, only) in [("match", "exact"), ("invoke", "single")] {
+            if options.get(option).is_some_and(|value| value.as_str() != Some(only)) {
+                return Err(Refusal::new(
+                    reason::INVALID_ARGUMENT,
+                    format!("option '{option}' must be \"{only}\", the only one of this router"),
+                ));
+            }
+        }
+        self.well_formed("procedure", procedure, Match::Exact)?;
+        if uri::is_reserved(procedure) {
+            return Err(Refusal::new(
+                reason::INVALID_URI,
+                format!("procedure '{procedure}' is reserved for the router, as is all that begins with 'wamp.'"),
+            ));
+        }
+        self.authorize(&member.identity, Deed::Register, procedure)?;
+        let held = self.sessions.get(&member.session).map_or(0, |attached| attached.registrations.len());
+        if held >= REGISTRATIONS_PER_SESSION_MAX {
+            return Err(Refusal::new(
+                reason::UNAVAILABLE,
+                format!("a session may hold {REGISTRATIONS_PER_SESSION_MAX} registrations"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn unregister<'a>(
+        &mut self,
+        member: &Member<P>,
+        request: RequestId,
+        registration: RegistrationId,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let to = member.peer.clone();
+        if self.dealer.unregister(member.session, registration) {
+            if let Some(attached) = self.sessions.get_mut(&member.session) {
+                take(&mut attached.registrations, &registration);
+            }
+            return out.push(Action::Send { to, message: RouterMessage::Unregistered { request } });
+        }
+        let refusal = Refusal::new(
+            reason::NO_SUCH_REGISTRATION,
+            format!("this session does not hold registration {registration}"),
+        );
+        out.push(Action::Refuse { to, kind: RequestKind::Unregister, request, refusal });
+    }
+
+    /// Calls a procedure on behalf of `caller`, who need not have joined.
+    pub fn call<'a>(
+        &mut self,
+        caller: &Member<P>,
+        request: RequestId,
+        options: &Dict,
+        procedure: &str,
+        payload: Payload<'a>,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        if let Err(refusal) = self.try_call(caller, request, options, procedure, payload, out) {
+            out.push(Action::Refuse { to: caller.peer.clone(), kind: RequestKind::Call, request, refusal });
+        }
+    }
+
+    fn try_call<'a>(
+        &mut self,
+        caller: &Member<P>,
+        request: RequestId,
+        options: &Dict,
+        procedure: &str,
+        payload: Payload<'a>,
+        out: &mut Vec<Action<'a, P>>,
+    ) -> Result<(), Refusal> {
+        self.well_formed("procedure", procedure, Match::Exact)?;
+        let grant = self.authorize(&caller.identity, Deed::Call, procedure)?;
+        if uri::is_reserved(procedure) && self.settings.meta_api == MetaApi::On {
+            let value = self.meta_call(caller.session, procedure, &payload, out)?;
+            out.push(Action::Result { to: caller.peer.clone(), request, value });
+            return Ok(());
+        }
+        let wants = |name| options.get(name).map_or(Ok(false), |value| flag(name, value));
+        let progress = if wants("receive_progress")? { Progress::Wanted } else { Progress::Unwanted };
+        if wants("disclose_me")? && !grant.disclose_caller {
+            return Err(Refusal::new(
+                reason::DISCLOSE_ME_DISALLOWED,
+                format!("role '{}' may not disclose the caller of procedure '{procedure}'", caller.identity.authrole),
+            ));
+        }
+        let invocation = self.dealer.call(caller, request, procedure, progress).map_err(|refusal| match refusal {
+            CallRefusal::NoSuchProcedure => {
+                Refusal::new(reason::NO_SUCH_PROCEDURE, format!("no callee registered for procedure '{procedure}'"))
+            }
+            CallRefusal::TooMany => {
+                Refusal::new(reason::UNAVAILABLE, "too many calls of this session wait for results")
+            }
+        })?;
+        let mut details = Dict::new();
+        if grant.disclose_caller {
+            details.set("caller", caller.session.get());
+            details.set("caller_authid", &*caller.identity.authid);
+            details.set("caller_authrole", &*caller.identity.authrole);
+        }
+        if progress == Progress::Wanted && invocation.callee.identity.features.callee_progressive {
+            details.set("receive_progress", true);
+        }
+        let message = RouterMessage::Invocation {
+            invocation: invocation.id,
+            registration: invocation.registration,
+            details,
+            payload,
+        };
+        out.push(Action::Send { to: invocation.callee.peer, message });
+        Ok(())
+    }
+
+    fn cancel<'a>(&mut self, caller: &Member<P>, request: RequestId, options: &Dict, out: &mut Vec<Action<'a, P>>) {
+        let mode = options.get("mode").and_then(Value::as_str).unwrap_or("killnowait");
+        if !["skip", "kill", "killnowait"].contains(&mode) {
+            return out.push(Action::Violation(format!(
+                "CANCEL.Options.mode must be \"skip\", \"kill\" or \"killnowait\", not \"{mode}\""
+            )));
+        }
+        let Some((callee, invocation)) = self.dealer.callee_of(caller.session, request) else { return };
+        let callee = self.sessions.get(&callee).map(|attached| attached.member.clone());
+        let told = match &callee {
+            Some(callee) if mode != "skip" => interrupt(callee, invocation, mode, out),
+            _ => false,
+        };
+        // A callee that cannot be told would answer anyway, so waiting for it would be no cancellation.
+        if mode != "kill" || !told {
+            self.dealer.drop_call(caller.session, request);
+            let refusal = Refusal::new(reason::CANCELED, "the call was canceled by its caller");
+            out.push(Action::Refuse { to: caller.peer.clone(), kind: RequestKind::Call, request, refusal });
+        }
+    }
+
+    fn answer<'a>(
+        &mut self,
+        callee: SessionId,
+        invocation: InvocationId,
+        reply: Reply<'_, 'a>,
+        payload: Payload<'a>,
+        out: &mut Vec<Action<'a, P>>,
+    ) {
+        let piece = match &reply {
+            Reply::Yield(options) => options.get("progress").and_then(Value::as_bool).unwrap_or(false),
+            Reply::Error(..) => false,
+        };
+        let answer = if piece { Answer::Piece } else { Answer::Final };
+        match self.dealer.answer(callee, invocation, answer) {
+            Destination::Late => {}
+            Destination::NeverMade => {
+                out.push(Action::Violation(format!("there was no invocation {invocation} to answer")));
+            }
+            Destination::Caller(caller, request) => {
+                let message = match reply {
+                    Reply::Yield(_) => {
+                        let mut details = Dict::new();
+                        if piece {
+                            details.set("progress", true);
+                        }
+                        RouterMessage::Result { request, details, payload }
+                    }
+                    Reply::Error(details, error) => {
+                        RouterMessage::Error { kind: RequestKind::Call, request, details, error, payload }
+                    }
+                };
+                out.push(Action::Send { to: caller.peer, message });
+            }
+        }
+    }
+}
+
+/// What a callee answers with.
+enum Reply<'o, 'a> {
+    Yield(&'o Dict),
+    Error(Dict, Cow<'a, str>),
+}
+
+/// Tells a callee to stop, when it announced that it can be told.
+fn interrupt<P: Clone>(callee: &Member<P>, invocation: InvocationId, mode: &str, out: &mut Vec<Action<'_, P>>) -> bool {
+    if !callee.identity.features.callee_canceling {
+        return false;
+    }
+    let options = Dict::new().with("mode", mode);
+    out.push(Action::Send { to: callee.peer.clone(), message: RouterMessage::Interrupt { invocation, options } });
+    true
+}
+
+/// Takes one element out of a list whose order does not matter.
+fn take<T: PartialEq>(list: &mut Vec<T>, wanted: &T) -> Option<T> {
+    let place = list.iter().position(|one| one == wanted)?;
+    Some(list.swap_remove(place))
+}
