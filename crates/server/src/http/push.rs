@@ -236,9 +236,9 @@ impl PushService {
 
     fn publish_all(&self, accepted: &Accepted, shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
         match batch::split(accepted.admitted.media, &accepted.body)? {
-            Posted::Single(item) => body::parse_publish(item)
-                .and_then(|submission| self.publish(&submission, shard))
-                .map(Outcome::One),
+            Posted::Single(item) => {
+                body::parse_publish(item).and_then(|submission| self.publish(&submission, shard)).map(Outcome::One)
+            }
             Posted::Batch(batch) => {
                 let mut receivers = 0;
                 let items: Vec<_> = batch

@@ -118,13 +118,11 @@ async fn serve_on<S>(
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let outcome = loop {
-        tokio::select! {
-            outcome = connection.as_mut() => break outcome,
-            _ = shutdown.wait_for(|down| *down) => {
-                connection.as_mut().graceful_shutdown();
-                break connection.as_mut().await;
-            }
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = shutdown.wait_for(|down| *down) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
         }
     };
     if let Err(error) = outcome {

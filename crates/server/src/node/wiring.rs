@@ -182,7 +182,9 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 return Ok(());
             }
             PathConfig::Echo(_) if self.echo == Echo::Refused => {
-                return Err(format!("path \"{path}\" has type echo, which is for tests only: start with --enable-echo"));
+                return Err(format!(
+                    "path \"{path}\" has type echo, which is for tests only: start with --enable-echo"
+                ));
             }
             PathConfig::Echo(socket) => {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
