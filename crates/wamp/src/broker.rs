@@ -199,6 +199,12 @@ impl<P: Clone> Broker<P> {
         self.index.values()
     }
 
+    /// Whether no subscription is left; retained events stay without subscribers.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty() && self.places.is_empty()
+    }
+
     /// Keeps an event as the last one of its topic.
     ///
     /// # Errors

@@ -152,6 +152,13 @@ impl<P: Clone> Dealer<P> {
         true
     }
 
+    /// Whether nothing is left of any session.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let procedures = self.procedures.is_empty() && self.names.is_empty();
+        procedures && self.callees.is_empty() && self.calls.is_empty()
+    }
+
     /// Starts a call.
     ///
     /// # Errors

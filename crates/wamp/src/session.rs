@@ -13,6 +13,9 @@ use crate::message::{ClientMessage, RouterMessage};
 use crate::uri::{self, Match, reason};
 use crate::value::{Dict, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// What the machine asks about a realm when somebody wants to join it.
 pub trait Realms {
     /// How the realm of this name counts request ids; nothing when there is no such realm.

@@ -187,6 +187,12 @@ impl<P: Clone> Router<P> {
         self.sessions.len()
     }
 
+    /// Whether no table holds anything of any session.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.broker.is_empty() && self.dealer.is_empty()
+    }
+
     /// Lets a session in: its identity and the details of its WELCOME.
     pub fn join<'a>(
         &mut self,

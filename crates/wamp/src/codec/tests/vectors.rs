@@ -156,7 +156,10 @@ fn session_messages_of_the_router() {
         &RouterMessage::Challenge { method: "ticket", extra: Dict::new() },
         [r#"[4,"ticket",{}]"#, "93 04 a67469636b6574 80", "83 04 667469636b6574 a0"],
     );
-    check(&RouterMessage::Goodbye { reason: "a.b".into() }, [r#"[6,{},"a.b"]"#, "93 06 80 a3612e62", "83 06 a0 63612e62"]);
+    check(
+        &RouterMessage::Goodbye { reason: "a.b".into() },
+        [r#"[6,{},"a.b"]"#, "93 06 80 a3612e62", "83 06 a0 63612e62"],
+    );
 }
 
 #[test]
