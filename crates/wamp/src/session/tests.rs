@@ -294,7 +294,7 @@ fn principals() -> AuthPolicy {
             CraUser {
                 secret: Secret::new("key"),
                 role: "other".into(),
-                salting: Some(Salting { salt: "s".into(), iterations: 100, key_bytes: 16 }),
+                salting: Some(Salting { salt: "s0Lt".into(), iterations: 100, key_bytes: 16 }),
             },
         )])),
     }
@@ -355,7 +355,7 @@ fn cra(authid: &str, role: &str, secret: &str) -> (String, String) {
 #[test]
 fn wampcra() {
     let (text, signature) = cra("ann", "other", "key");
-    let challenge = format!(r#"a < [4,"wampcra",{{"challenge":"{text}","salt":"s","iterations":100,"keylen":16}}]"#);
+    let challenge = format!(r#"a < [4,"wampcra",{{"challenge":"{text}","salt":"s0Lt","iterations":100,"keylen":16}}]"#);
     let hello = hello("wampcra", "ann");
     for (signature, expected) in [(signature, true), (cra("ann", "other", "kez").1, false), ("?".to_owned(), false)] {
         let answer = format!("{hello}\n{challenge}\na > [5,\"{signature}\",{{}}]\n");
