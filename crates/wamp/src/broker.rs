@@ -44,6 +44,12 @@ impl<P> Subscription<P> {
         &self.members
     }
 
+    /// Whether that session is one of them.
+    #[must_use]
+    pub fn has(&self, session: SessionId) -> bool {
+        self.places.contains_key(&session)
+    }
+
     fn add(&mut self, member: Member<P>) -> Joined {
         if self.places.contains_key(&member.session) {
             return Joined::Already;

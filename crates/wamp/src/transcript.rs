@@ -339,13 +339,17 @@ impl World {
         }
         let fanout = self.router.publish(by, topic, &options, publication)?;
         let events = events(&fanout, payload);
-        self.deliver(publication, events);
+        self.name(publication);
+        self.deliver(events);
         Ok(publication)
     }
 
-    fn deliver(&mut self, publication: PublicationId, events: Vec<(usize, String)>) {
+    fn name(&mut self, publication: PublicationId) {
         self.publications.push(publication);
         self.names.push((publication.to_string(), format!("#{}", self.publications.len())));
+    }
+
+    fn deliver(&mut self, events: Vec<(usize, String)>) {
         for (place, text) in events {
             self.got_text(place, text);
         }
@@ -372,7 +376,11 @@ impl World {
                 Action::Publish(event) => {
                     let fanout = self.router.own_event(&event);
                     let (publication, events) = (fanout.publication, events(&fanout, event.payload.as_payload()));
-                    self.deliver(publication, events);
+                    // Nobody gets to see the id of an event without receivers.
+                    if !events.is_empty() {
+                        self.name(publication);
+                    }
+                    self.deliver(events);
                 }
                 Action::Kill { to, reason } => {
                     self.clients[to].session.closing();
