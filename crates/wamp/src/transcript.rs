@@ -206,7 +206,7 @@ impl World {
     }
 
     /// `+ name role [canceling] [progressive]`, with the WELCOME left out of the transcript.
-    fn join(&mut self, name: &str, rest: &str) -> Result<(), String> {
+    pub(crate) fn join(&mut self, name: &str, rest: &str) -> Result<(), String> {
         let place = self.place(name);
         let mut words = rest.split(' ');
         let policy = AuthPolicy::anonymous(words.next().unwrap());
@@ -415,6 +415,11 @@ impl World {
         assert!(self.clients[to].open, "{} got {text} after its end", self.clients[to].name);
         let text = self.names.iter().fold(text, |text, (real, name)| text.replace(real, name));
         self.got.push_back((to, text));
+    }
+
+    /// The name of a client.
+    pub(crate) fn client(&self, place: usize) -> &str {
+        &self.clients[place].name
     }
 
     /// The session of a client, where it is in the realm.
