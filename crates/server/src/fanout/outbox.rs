@@ -84,8 +84,10 @@ struct Queue {
     blocked: bool,
     /// Part of the first frame has been written.
     started: bool,
-    /// Nothing is accepted any more.
+    /// Nothing is accepted any more but the last frame.
     closed: bool,
+    /// Not even that.
+    ended: bool,
     /// What the owner has to do about it.
     cause: Option<CloseCause>,
     waker: Option<Waker>,
@@ -162,11 +164,12 @@ impl Outbox {
     /// Puts the last frame at the end: nothing comes after it.
     pub fn push_last(&self, frame: Option<Bytes>) {
         let mut queue = self.lock();
-        if let Some(frame) = frame.filter(|_| !queue.closed || queue.cause.is_some()) {
+        if let Some(frame) = frame.filter(|_| !queue.ended) {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
         }
         queue.closed = true;
+        queue.ended = true;
         queue.wake();
     }
 

@@ -171,16 +171,12 @@ async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusa
             if total > limit {
                 return Err(Refusal::too_large(total as u64, limit));
             }
-            if first.is_empty() {
+            if first.is_empty() && more.is_empty() {
                 first = data;
-            } else {
-                if more.is_empty() {
-                    more.extend_from_slice(&first);
-                    more.extend_from_slice(&data);
-                    continue;
-                }
-                more.extend_from_slice(&data);
+                continue;
             }
+            more.extend_from_slice(&std::mem::take(&mut first));
+            more.extend_from_slice(&data);
         }
         Ok(if more.is_empty() { first } else { more.freeze() })
     };

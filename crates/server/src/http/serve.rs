@@ -160,7 +160,7 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
     };
     match &**service {
         Service::Files(files) => files.reply(request.method(), &path, rest, request.headers()).await,
-        Service::Socket(service) => socket(request, service, StatusPage::Plain, shard),
+        Service::Socket(service, page) => socket(request, service, *page, shard),
         Service::Push(service) => service.answer(request, remote, shard).await,
         Service::Call(service) => service.answer(request, remote, shard).await,
         Service::Redirect(location) => reply::redirect(303, location),
