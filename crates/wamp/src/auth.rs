@@ -130,11 +130,15 @@ impl AuthPolicy {
         let mut extra = Dict::new();
         let mut signed = String::new();
         if method == Method::WampCra {
-            let user = self.wampcra.as_ref().and_then(|users| users.get(authid));
-            signed = signed_text(authid, user.map_or("", |user| &user.role), fresh);
+            let users = self.wampcra.as_ref();
+            let (role, salting) = match users.and_then(|users| users.get(authid)) {
+                Some(user) => (&*user.role, user.salting.clone()),
+                None => users.and_then(|users| decoy(users, authid)).unwrap_or_default(),
+            };
+            signed = signed_text(authid, role, fresh);
             extra.set("challenge", signed.as_str());
-            if let Some(salting) = user.and_then(|user| user.salting.as_ref()) {
-                extra.set("salt", salting.salt.as_str());
+            if let Some(salting) = salting {
+                extra.set("salt", salting.salt);
                 extra.set("iterations", salting.iterations);
                 extra.set("keylen", salting.key_bytes);
             }
@@ -188,6 +192,27 @@ pub struct Challenge {
     pub extra: Dict,
     /// The text to sign.
     signed: Box<str>,
+}
+
+/// What the challenge of an unknown user shows: the role and derivation of one of the known users, and a salt of its own.
+///
+/// Which user and which salt follows from the name and from something secret, so that asking again gives the same answer
+/// and nobody can compute it.
+fn decoy<'a>(users: &'a HashMap<String, CraUser>, authid: &str) -> Option<(&'a str, Option<Salting>)> {
+    let mut names: Vec<&String> = users.keys().collect();
+    let secret = &users.get(*names.iter().min()?)?.secret.0;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = |what: &str| hmac::sign(&key, format!("decoy {what} {authid}").as_bytes());
+    let word = tag("user").as_ref().iter().take(7).fold(0, |word, &octet| word << 8 | usize::from(octet));
+    let place = word % names.len();
+    let (_, name, _) = names.select_nth_unstable(place);
+    let user = users.get(*name)?;
+    let salting = user.salting.as_ref().map(|like| {
+        let mut salt = STANDARD.encode(tag("salt"));
+        salt.truncate(like.salt.len());
+        Salting { salt, ..like.clone() }
+    });
+    Some((&user.role, salting))
 }
 
 /// The text that a wampcra client signs: a JSON object, treated as opaque by both sides.

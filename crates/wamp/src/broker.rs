@@ -44,6 +44,12 @@ impl<P> Subscription<P> {
         &self.members
     }
 
+    /// Whether that session is one of them.
+    #[must_use]
+    pub fn has(&self, session: SessionId) -> bool {
+        self.places.contains_key(&session)
+    }
+
     fn add(&mut self, member: Member<P>) -> Joined {
         if self.places.contains_key(&member.session) {
             return Joined::Already;
@@ -197,6 +203,12 @@ impl<P: Clone> Broker<P> {
     /// All subscriptions, in no order.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription<P>> {
         self.index.values()
+    }
+
+    /// Whether no subscription is left; retained events stay without subscribers.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty() && self.places.is_empty()
     }
 
     /// Keeps an event as the last one of its topic.

@@ -110,8 +110,10 @@ pub enum CallRefusal {
 pub enum Destination<P> {
     /// To the caller, under its request.
     Caller(Member<P>, RequestId),
-    /// To nobody: the call was canceled or its caller left.
+    /// To nobody: the call was canceled, or its caller left.
     Late,
+    /// To nobody: a piece for a caller who wants the whole; the call goes on.
+    Unwanted,
     /// The callee invented the invocation.
     NeverMade,
 }
@@ -152,7 +154,14 @@ impl<P: Clone> Dealer<P> {
         true
     }
 
-    /// Starts a call.
+    /// Whether nothing is left of any session.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let procedures = self.procedures.is_empty() && self.names.is_empty();
+        procedures && self.callees.is_empty() && self.calls.is_empty()
+    }
+
+    /// Starts a call. The caller must have no call of that request open.
     ///
     /// # Errors
     /// When nobody answers the procedure, or the caller has too many calls open.
@@ -182,8 +191,11 @@ impl<P: Clone> Dealer<P> {
         let Some(pending) = state.pending.get(&id) else {
             return if id.get() <= state.last { Destination::Late } else { Destination::NeverMade };
         };
-        if answer == Answer::Piece && pending.progress == Progress::Wanted {
-            return Destination::Caller(pending.caller.clone(), pending.request);
+        if answer == Answer::Piece {
+            return match pending.progress {
+                Progress::Wanted => Destination::Caller(pending.caller.clone(), pending.request),
+                Progress::Unwanted => Destination::Unwanted,
+            };
         }
         let pending = state.pending.remove(&id).expect("it was found just above");
         self.forget(pending.caller.session, pending.request);

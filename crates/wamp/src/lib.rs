@@ -25,5 +25,7 @@ pub mod permission;
 pub mod publish_options;
 pub mod router;
 pub mod session;
+#[cfg(test)]
+mod transcript;
 pub mod uri;
 pub mod value;

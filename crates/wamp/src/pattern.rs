@@ -133,6 +133,13 @@ impl<T> PatternIndex<T> {
         }
     }
 
+    /// Whether nothing is left, not even a bare branch.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let flat = self.exact.is_empty() && self.prefix.is_empty() && self.prefix_lengths.is_empty();
+        flat && self.wildcards == 0 && self.wildcard.is_bare()
+    }
+
     /// Every value, in no order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         let mut wild = Vec::new();

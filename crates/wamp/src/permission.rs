@@ -118,40 +118,69 @@ impl Permissions {
 
     /// Whether the role may subscribe to everything that a pattern stands for.
     ///
-    /// A rule for a narrower set of topics that denies subscribing must not be undone by a wider pattern, so a pattern that
-    /// reaches into such a rule is refused as a whole.
+    /// A rule that denies some topics of the pattern must not be undone by subscribing to more, so a pattern that reaches
+    /// into such a rule is refused as a whole; and so is one that reaches beyond what is allowed. One rule has to allow all
+    /// of it: that several do together is not looked into.
     #[must_use]
     pub fn check_pattern(&self, pattern: &str, matching: Match) -> bool {
-        if self.check(Deed::Subscribe, pattern).is_none() {
-            return false;
+        if matching == Match::Exact {
+            return self.check(Deed::Subscribe, pattern).is_some();
         }
-        matching == Match::Exact
-            || !self.rules.values().any(|rule| !rule.subscribe && overlaps(rule, pattern, matching))
+        // The rule that decides wherever no denying one is stronger.
+        let Some(floor) = self
+            .rules
+            .values()
+            .filter(|rule| rule.subscribe && covers(rule, pattern, matching))
+            .max_by_key(|rule| (rule.uri.len(), rule.matching == Match::Prefix))
+        else {
+            return false;
+        };
+        !self.rules.values().any(|rule| !rule.subscribe && may_outrank(rule, floor) && meets(rule, pattern, matching))
     }
 }
 
-/// Whether a denying rule may cover a topic of the pattern without being wider than the pattern itself.
-fn overlaps(rule: &Rule, pattern: &str, matching: Match) -> bool {
+/// Whether every topic of the pattern is one of the rule.
+fn covers(rule: &Rule, pattern: &str, matching: Match) -> bool {
+    match (rule.matching, matching) {
+        (Match::Prefix, Match::Wildcard) => literal_start(pattern).starts_with(&rule.uri),
+        (Match::Prefix, _) => pattern.starts_with(&rule.uri),
+        (Match::Wildcard, Match::Wildcard) => Match::Wildcard.matches(&rule.uri, pattern),
+        // A single topic is less than a pattern, and a prefix goes on for any number of components.
+        (Match::Exact, _) | (Match::Wildcard, _) => false,
+    }
+}
+
+/// Whether `rule` can decide for a topic that both match. Of two wildcards of one length either can.
+fn may_outrank(rule: &Rule, floor: &Rule) -> bool {
+    let (ours, theirs) = (rule.uri.len(), floor.uri.len());
+    rule.matching == Match::Exact
+        || ours > theirs
+        || (ours == theirs && (rule.matching == Match::Prefix || floor.matching == Match::Wildcard))
+}
+
+/// Whether some topic belongs to both the rule and the pattern.
+fn meets(rule: &Rule, pattern: &str, matching: Match) -> bool {
     match (rule.matching, matching) {
         (Match::Exact, _) => matching.matches(pattern, &rule.uri),
-        (Match::Prefix, Match::Prefix) => rule.uri.starts_with(pattern),
-        (Match::Prefix, _) => {
-            let mut theirs = pattern.split('.');
-            rule.uri.split('.').all(|ours| match theirs.next() {
-                Some(part) => part.is_empty() || part.starts_with(ours),
-                None => false,
-            }) && rule.uri.len() > literal_start(pattern).len()
-        }
-        (Match::Wildcard, Match::Prefix) => {
-            let start = literal_start(&rule.uri);
-            start.starts_with(pattern) || (pattern.starts_with(start) && rule.uri.len() >= pattern.len())
-        }
-        (Match::Wildcard, _) => {
-            rule.uri != pattern
-                && rule.uri.split('.').count() == pattern.split('.').count()
+        (_, Match::Exact) => rule.matching.matches(&rule.uri, pattern),
+        (Match::Prefix, Match::Prefix) => rule.uri.starts_with(pattern) || pattern.starts_with(&rule.uri),
+        (Match::Prefix, Match::Wildcard) => some_start(pattern, &rule.uri),
+        (Match::Wildcard, Match::Prefix) => some_start(&rule.uri, pattern),
+        (Match::Wildcard, Match::Wildcard) => {
+            rule.uri.split('.').count() == pattern.split('.').count()
                 && rule.uri.split('.').zip(pattern.split('.')).all(|(a, b)| a.is_empty() || b.is_empty() || a == b)
         }
     }
+}
+
+/// Whether some topic of a wildcard pattern begins with `prefix`.
+fn some_start(wildcard: &str, prefix: &str) -> bool {
+    let (whole, broken) = prefix.rsplit_once('.').map_or((None, prefix), |(whole, broken)| (Some(whole), broken));
+    let mut parts = wildcard.split('.');
+    let whole_fit = whole.is_none_or(|whole| {
+        whole.split('.').all(|ours| parts.next().is_some_and(|part| part.is_empty() || part == ours))
+    });
+    whole_fit && parts.next().is_some_and(|part| part.is_empty() || part.starts_with(broken))
 }
 
 /// What stands before the first empty component.
@@ -164,6 +193,8 @@ fn literal_start(pattern: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn rule(uri: &str, matching: Match, allowed: bool) -> Rule {
@@ -232,5 +263,62 @@ mod tests {
         check("net.", Match::Prefix, false);
         check("edu.", Match::Prefix, true);
         check("com.open", Match::Exact, true);
+    }
+
+    #[test]
+    fn a_pattern_does_not_reach_beyond_what_is_allowed() {
+        let permissions = Permissions::new([
+            rule("com.a", Match::Exact, true),
+            rule("com.b.", Match::Prefix, true),
+            rule("org..x", Match::Wildcard, true),
+            rule("net.", Match::Prefix, true),
+            rule("net..", Match::Wildcard, false),
+        ]);
+        let check = |pattern: &str, matching, expected: bool| {
+            assert_eq!(permissions.check_pattern(pattern, matching), expected, "{pattern} {matching:?}");
+        };
+        check("com.a", Match::Exact, true);
+        check("com.a", Match::Prefix, false);
+        check("com.b.", Match::Prefix, true);
+        check("com.b", Match::Prefix, false);
+        check("com.b.c", Match::Prefix, true);
+        check("com.b.", Match::Wildcard, true);
+        check("com.b..x", Match::Wildcard, true);
+        check("com..x", Match::Wildcard, false);
+        check("org..x", Match::Wildcard, true);
+        check("org.y.x", Match::Wildcard, true);
+        check("org..", Match::Wildcard, false);
+        check("org.y.x", Match::Prefix, false);
+        // A longer prefix than the denying wildcard, and yet some of its topics belong to the wildcard.
+        check("net.long_name", Match::Prefix, false);
+        check("net.a.b.c", Match::Prefix, true);
+        check("net.a.b.", Match::Wildcard, true);
+        check("", Match::Prefix, false);
+    }
+
+    fn uris(empty: bool) -> impl Strategy<Value = String> {
+        let part = if empty { "[ab]{0,2}" } else { "[ab]{1,2}" };
+        proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("."))
+    }
+
+    fn rules() -> impl Strategy<Value = Rule> {
+        let kind = prop_oneof![Just(Match::Exact), Just(Match::Prefix), Just(Match::Wildcard)];
+        (uris(true), kind, any::<bool>()).prop_map(|(uri, matching, allowed)| rule(&uri, matching, allowed))
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_subscribes_to_a_pattern_may_subscribe_to_each_of_its_topics(
+            floor in any::<bool>(),
+            rules in proptest::collection::vec(rules(), 0..8),
+            pattern in rules(),
+            topics in proptest::collection::vec(uris(false), 40),
+        ) {
+            let permissions = Permissions::new(floor.then(|| rule("", Match::Prefix, true)).into_iter().chain(rules));
+            prop_assume!(permissions.check_pattern(&pattern.uri, pattern.matching));
+            for topic in topics.iter().filter(|topic| pattern.matching.matches(&pattern.uri, topic)) {
+                prop_assert!(permissions.check(Deed::Subscribe, topic).is_some(), "{topic}");
+            }
+        }
     }
 }

@@ -13,6 +13,9 @@ use crate::message::{ClientMessage, RouterMessage};
 use crate::uri::{self, Match, reason};
 use crate::value::{Dict, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// What the machine asks about a realm when somebody wants to join it.
 pub trait Realms {
     /// How the realm of this name counts request ids; nothing when there is no such realm.
@@ -116,8 +119,11 @@ impl Session {
         self.state = State::Closing;
     }
 
-    /// The shell found a violation that this machine cannot see.
+    /// The shell found a violation that this machine cannot see. Once GOODBYE is said, there is nothing more to say.
     pub fn violate(&mut self, message: impl Into<String>) -> Step<'static> {
+        if matches!(self.state, State::Closing | State::Ended) {
+            return Step::Ignore;
+        }
         self.fail(reason::PROTOCOL_VIOLATION, message)
     }
 
@@ -184,14 +190,10 @@ impl Session {
         if let Err(fault) = uri::check(&realm, Match::Exact, uri::Rule::Loose) {
             return self.fail(reason::INVALID_URI, format!("HELLO.Realm {fault}"));
         }
-        let roles = match details.get("roles") {
-            Some(Value::Dict(roles)) => roles,
-            Some(_) => return self.violate("HELLO.Details.roles must be a dictionary"),
-            None => return self.violate("HELLO.Details.roles is missing"),
+        let features = match announced(details) {
+            Ok(features) => features,
+            Err(sentence) => return self.violate(sentence),
         };
-        if !["publisher", "subscriber", "caller", "callee"].iter().any(|role| roles.get(role).is_some()) {
-            return self.violate("HELLO.Details.roles names none of publisher, subscriber, caller and callee");
-        }
         let Some(ids) = realms.request_ids(&realm) else {
             return self.fail(reason::NO_SUCH_REALM, format!("there is no realm '{realm}'"));
         };
@@ -201,7 +203,6 @@ impl Session {
                 "none of the offered authentication methods is configured on this transport",
             );
         };
-        let features = Features::from_roles(roles);
         if method == Method::Anonymous {
             let role = policy.anonymous.clone().unwrap_or_default();
             let admission =
@@ -250,6 +251,36 @@ impl Session {
         self.state = State::Established { ids, last: 0 };
         Step::Join(admission)
     }
+}
+
+/// What the client announces, when the details of its HELLO are what the specification demands.
+fn announced(details: &Dict) -> Result<Features, String> {
+    let roles = match details.get("roles") {
+        Some(Value::Dict(roles)) => roles,
+        Some(_) => return Err("HELLO.Details.roles must be a dictionary".to_owned()),
+        None => return Err("HELLO.Details.roles is missing".to_owned()),
+    };
+    let mut known = 0;
+    for name in ["publisher", "subscriber", "caller", "callee"] {
+        let Some(role) = roles.get(name) else { continue };
+        let Some(role) = role.as_dict() else {
+            return Err(format!("HELLO.Details.roles.{name} must be a dictionary"));
+        };
+        if role.get("features").is_some_and(|features| features.as_dict().is_none()) {
+            return Err(format!("HELLO.Details.roles.{name}.features must be a dictionary"));
+        }
+        known += 1;
+    }
+    if known == 0 {
+        return Err("HELLO.Details.roles names none of publisher, subscriber, caller and callee".to_owned());
+    }
+    // Taken for no list at all, a mistyped one would let in as anonymous whoever meant to prove a name.
+    let methods = details.get("authmethods");
+    let listed = |value: &Value| value.as_list().is_some_and(|list| list.iter().all(|item| item.as_str().is_some()));
+    if methods.is_some_and(|methods| !listed(methods)) {
+        return Err("HELLO.Details.authmethods must be a list of strings".to_owned());
+    }
+    Ok(Features::from_roles(roles))
 }
 
 /// The name of a message, for sentences.

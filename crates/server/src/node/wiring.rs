@@ -150,7 +150,9 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 cache: options.cache_timeout,
                 mime_types: options.mime_types.clone(),
             }),
-            PathConfig::WebSocket(socket) => Service::Socket(Arc::new(self.socket(socket)), status_page(&socket.options)),
+            PathConfig::WebSocket(socket) => {
+                Service::Socket(Arc::new(self.socket(socket)), status_page(&socket.options))
+            }
             PathConfig::Publisher { dialect, realm, role, options } => Service::Push(Arc::new(PushService {
                 submitter: self.submitter(path, realm, role, options)?,
                 name: match dialect {

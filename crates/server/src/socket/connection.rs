@@ -13,7 +13,7 @@ use stentor_websocket::close::CloseCode;
 use stentor_websocket::decoder::{Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::frame;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::io::Io;
 use super::talk::{Ending, Talk};
@@ -112,7 +112,7 @@ impl Connection {
         let meters = Arc::clone(&self.shard.meters);
         match (cause, self.phase) {
             (CloseCause::OutboxFull, _) => {
-                debug!(peer = self.talk.name(), "outbox full, closing");
+                info!(session = self.talk.name(), "outbox full: the subscriber reads too slowly and is closed");
                 self.talk.leave();
                 let words = "outbox full: this subscriber reads too slowly";
                 self.peer.outbox.push_last(Some(frame::close(CloseCode::POLICY_VIOLATION, words)));

@@ -187,6 +187,12 @@ impl<P: Clone> Router<P> {
         self.sessions.len()
     }
 
+    /// Whether no table holds anything of any session.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.broker.is_empty() && self.dealer.is_empty()
+    }
+
     /// Lets a session in: its identity and the details of its WELCOME.
     pub fn join<'a>(
         &mut self,
@@ -273,6 +279,10 @@ impl<P: Clone> Router<P> {
             }
             ClientMessage::Unregister { request, registration } => {
                 self.unregister(&member, request, registration, out);
+            }
+            ClientMessage::Call { request, .. } if self.dealer.callee_of(from, request).is_some() => {
+                // Only realms that let request ids repeat come here. Two answers under one id could not be told apart.
+                out.push(Action::Violation(format!("CALL.Request {request} is that of a call under way")));
             }
             ClientMessage::Call { request, options, procedure, payload } => {
                 self.call(&member, request, &options, &procedure, payload, out);
@@ -471,8 +481,9 @@ impl<P: Clone> Router<P> {
                 format!("session not authorized to subscribe to all that the {} '{topic}' covers", matching.name()),
             ));
         }
-        let held = self.sessions.get(&member.session).map_or(0, |attached| attached.subscriptions.len());
-        if held >= context.subscriptions_max {
+        let held = self.sessions.get(&member.session).map_or(&[][..], |attached| &attached.subscriptions);
+        let again = || self.broker.lookup(topic, matching).is_some_and(|one| one.has(member.session));
+        if held.len() >= context.subscriptions_max && !again() {
             return Err(Refusal::new(
                 reason::UNAVAILABLE,
                 format!("a session may hold {} subscriptions", context.subscriptions_max),
@@ -506,8 +517,9 @@ impl<P: Clone> Router<P> {
     }
 
     fn drop_subscription<'a>(&mut self, session: SessionId, id: SubscriptionId, out: &mut Vec<Action<'a, P>>) {
+        let told = self.broker.get(id).is_some_and(|subscription| !uri::is_reserved(&subscription.uri));
         let left = self.broker.unsubscribe(session, id);
-        if left != Left::NotHeld {
+        if told && left != Left::NotHeld {
             self.tell_unsubscribed(session, id, left, out);
         }
     }
@@ -656,12 +668,11 @@ impl<P: Clone> Router<P> {
     }
 
     fn cancel<'a>(&mut self, caller: &Member<P>, request: RequestId, options: &Dict, out: &mut Vec<Action<'a, P>>) {
-        let mode = options.get("mode").and_then(Value::as_str).unwrap_or("killnowait");
-        if !["skip", "kill", "killnowait"].contains(&mode) {
-            return out.push(Action::Violation(format!(
-                "CANCEL.Options.mode must be \"skip\", \"kill\" or \"killnowait\", not \"{mode}\""
-            )));
-        }
+        let mode = options.get("mode").map_or(Some("killnowait"), Value::as_str);
+        let Some(mode) = mode.filter(|mode| ["skip", "kill", "killnowait"].contains(mode)) else {
+            let sentence = "CANCEL.Options.mode must be \"skip\", \"kill\" or \"killnowait\"";
+            return out.push(Action::Violation(sentence.to_owned()));
+        };
         let Some((callee, invocation)) = self.dealer.callee_of(caller.session, request) else { return };
         let callee = self.sessions.get(&callee).map(|attached| attached.member.clone());
         let told = match &callee {
@@ -690,7 +701,7 @@ impl<P: Clone> Router<P> {
         };
         let answer = if piece { Answer::Piece } else { Answer::Final };
         match self.dealer.answer(callee, invocation, answer) {
-            Destination::Late => {}
+            Destination::Late | Destination::Unwanted => {}
             Destination::NeverMade => {
                 out.push(Action::Violation(format!("there was no invocation {invocation} to answer")));
             }
