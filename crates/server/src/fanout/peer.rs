@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use stentor_wamp::codec::batch::Separator;
 use stentor_wamp::codec::{self, Format, Serializer};
-use stentor_wamp::message::RouterMessage;
+use stentor_wamp::message::{Payload, RequestKind, RouterMessage};
+use stentor_wamp::uri::reason;
+use stentor_wamp::value::Dict;
 use stentor_websocket::deflate::Window;
 use stentor_websocket::frame;
 use tokio::net::TcpStream;
@@ -111,11 +113,18 @@ impl SocketPeer {
         shard.pushed(self, self.outbox.push(frame));
     }
 
-    /// Queues a message. One that has no equal in the peer's serializer is counted and left out.
+    /// Queues a message. One that has no equal in the peer's serializer is counted; a caller is told so, since it would
+    /// wait for ever, and anybody else does without.
     pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) {
-        match frames::frame(message, self.form(), &mut shard.deflater.borrow_mut()) {
-            Ok(frame) => self.push(frame, shard),
-            Err(_) => shard.meters.events_unencodable.increment(),
+        let framed = |message: &RouterMessage<'_>| {
+            frames::frame(message, self.form(), &mut shard.deflater.borrow_mut())
+        };
+        let frame = framed(message).ok().or_else(|| {
+            shard.meters.events_unencodable.increment();
+            framed(&substitute(message)?).ok()
+        });
+        if let Some(frame) = frame {
+            self.push(frame, shard);
         }
     }
 
@@ -181,6 +190,32 @@ impl SocketPeer {
         } else if timeout != 0 && silence >= interval + timeout {
             self.outbox.close(CloseCause::PingTimeout);
         }
+    }
+}
+
+/// What a caller is told in the place of an answer that its serializer cannot express. A piece of a progressive result has
+/// no substitute: the call goes on.
+fn substitute<'m>(message: &'m RouterMessage<'_>) -> Option<RouterMessage<'m>> {
+    let nothing = Payload { serializer: Serializer::Json, args: None, kwargs: None };
+    match message {
+        RouterMessage::Result { request, details, .. } if details.get("progress").is_none() => {
+            let sentence = br#"["the result holds what the caller's serializer cannot express"]"#;
+            Some(RouterMessage::Error {
+                kind: RequestKind::Call,
+                request: *request,
+                details: Dict::new(),
+                error: reason::INVALID_ARGUMENT.into(),
+                payload: Payload { args: Some(sentence), ..nothing },
+            })
+        }
+        RouterMessage::Error { kind, request, error, .. } => Some(RouterMessage::Error {
+            kind: *kind,
+            request: *request,
+            details: Dict::new(),
+            error: error.as_ref().into(),
+            payload: nothing,
+        }),
+        _ => None,
     }
 }
 

@@ -359,3 +359,39 @@ fn a_closed_pipe_is_nobodys_fault() {
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(0), ""));
 }
+
+#[tokio::test]
+async fn debug_tells_each_outcome_and_no_secret() {
+    let options = json!({"debug": true, "key": "k", "secret": "hush-hush"});
+    let dir = home(&web(json!({"push": pusher(options), "open": pusher(json!({"debug": true}))})));
+    let mut process = Process::start(dir.path());
+    let mut http = Http::over(TcpStream::connect(process.address()).await.unwrap());
+    assert_eq!(http.post("/open", &[], br#"{"topic":"t"}"#).await.status, 202);
+    assert_eq!(http.post("/open", &[], b"{}").await.status, 400);
+    assert_eq!(signed(&mut http, "hush-hush", 1).await, 202);
+    assert_eq!(signed(&mut http, "wrong", 2).await, 401);
+    process.signal(Signal::TERM);
+    let lines: Vec<_> = process.wait_for("stopped").into_iter().filter(|line| line.contains("\"pusher\"")).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for (line, status) in lines.iter().zip(["202", "400", "202", "401"]) {
+        assert!(line.contains(status) && !line.contains("hush"), "{line}");
+    }
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_call_under_way_is_answered_before_the_end() {
+    let dir = home(&web(json!({"call": {"type": "caller", "realm": "realm1", "role": "anonymous"}})));
+    let mut process = Process::start(dir.path());
+    let address = process.address();
+    let mut callee = join(address).await;
+    callee.register("com.p").await;
+    let mut http = Http::over(TcpStream::connect(address).await.unwrap());
+    http.send(crate::http::post("/call", &[], br#"{"procedure":"com.p"}"#)).await;
+    callee.expect(68).await;
+    process.signal(Signal::TERM);
+    callee.expect(6).await;
+    callee.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
+    assert_eq!(http.reply().await.refusal().0, 503);
+    assert_eq!(process.exit_code(), Some(0));
+}

@@ -204,6 +204,11 @@ impl Client {
 
     /// The next message as JSON text, exactly as it travelled where the serializer is JSON. Pings are answered.
     pub(crate) async fn text(&mut self) -> String {
+        // Pings would keep the wait for each single frame short for ever.
+        soon("a message", self.next_text()).await
+    }
+
+    async fn next_text(&mut self) -> String {
         loop {
             if let Some(message) = self.messages.pop_front() {
                 return message;

@@ -25,6 +25,7 @@ mod pusher_gate;
 mod pusher_options;
 mod pusher_refusals;
 mod pusher_signed;
+mod routing;
 mod serializers;
 mod standalone;
 mod violations;

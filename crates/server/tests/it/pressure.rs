@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Frame, Offer};
+use crate::client::{Client, Frame, Offer};
 use crate::house::{Node, configured, pusher, start, start_with, web_with};
 
 /// A body that carries its number.
@@ -119,7 +119,7 @@ async fn each_publishers_order_is_kept_across_threads() {
             }
         }
     };
-    let receive = async |subscriber: &mut crate::client::Client| {
+    let receive = async |subscriber: &mut Client| {
         let mut next = [0; PUBLISHERS];
         for _ in 0..PUBLISHERS * EVENTS {
             let event: Value = subscriber.expect(36).await;
@@ -171,4 +171,60 @@ async fn nothing_comes_before_subscribed_or_after_unsubscribed() {
     let request = subscriber.request();
     subscriber.send(json!([48, request, {}, "wamp.session.count"])).await;
     subscriber.expect(50).await;
+}
+
+#[tokio::test]
+async fn sessions_may_come_and_go_in_the_midst_of_it() {
+    let config = web_with(json!({"push": pusher(json!({}))}), json!({}));
+    let node = start_with(configured(&config), 2);
+    let mut steady = node.session().await;
+    steady.subscribe("t").await;
+    let publish = async {
+        let mut http = node.http().await;
+        for n in 0..300 {
+            push(&node, &mut http, &numbered(n, 100)).await;
+        }
+    };
+    let churn = async |polite: bool| {
+        for _ in 0..60 {
+            let mut client = node.session().await;
+            client.register(&format!("com.{}", client.id)).await;
+            client.subscribe_with(json!({"match": "prefix"}), "").await;
+            if polite {
+                client.send(json!([6, {}, "wamp.close.close_realm"])).await;
+                while client.message().await[0] != 6 {}
+            }
+        }
+    };
+    let receive = async {
+        for n in 0..300 {
+            assert_eq!(steady.expect(36).await[4][0], n);
+        }
+    };
+    tokio::join!(publish, churn(true), churn(false), receive);
+    while node.running.meters.connections_open.get() > 1 {
+        tokio::task::yield_now().await;
+    }
+    let request = steady.request();
+    steady.send(json!([48, request, {}, "wamp.session.count"])).await;
+    assert_eq!(steady.expect(50).await[3], json!([1]));
+    assert_eq!(node.running.meters.tasks_panicked.get(), 0);
+}
+
+#[tokio::test]
+async fn a_full_transport_is_full_on_every_thread() {
+    let node = start_with(configured(&web_with(json!({}), json!({"max_sessions": 5}))), 2);
+    let mut let_in = Vec::new();
+    let mut running = tokio::task::JoinSet::new();
+    let address = node.address(0);
+    for _ in 0..40 {
+        running.spawn(async move {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            Client::open(stream, Offer::default()).await.ok()
+        });
+    }
+    while let Some(outcome) = running.join_next().await {
+        let_in.extend(outcome.unwrap());
+    }
+    assert_eq!(let_in.len(), 5);
 }

@@ -160,3 +160,26 @@ async fn a_signed_request_is_accepted_once() {
         assert_eq!(node.running.meters.publications.get(), 2);
     }
 }
+
+#[tokio::test]
+async fn odd_queries_are_read_as_written() {
+    let node = guarded(300);
+    let mut http = node.http().await;
+    let whole = |nonce: u64| Signed::new(nonce).target(&URL_SAFE.encode(Signed::new(nonce).tag()));
+    // Of a repeated field the first counts, and strange fields mean nothing.
+    let signed = Signed::new(1);
+    let target = signed.target(&URL_SAFE.encode(signed.tag())) + "&key=other&nonce=9&strange=%ff&&=";
+    assert_eq!(http.post(&target, &[], BODY.as_bytes()).await.status, 202);
+    for (from, to, status, field) in [
+        ("seq=1", "seq=", 400, "seq"),
+        ("nonce=2", "nonce=", 400, "nonce"),
+        ("nonce=2", "nonce=2.0", 400, "nonce"),
+        ("key=foobar", "key=", 401, "key"),
+        ("key=foobar", "key=%C3%BC%FF", 401, "key"),
+        ("key=foobar", "key=f%6fobarx", 401, "key"),
+    ] {
+        let reply = http.post(&whole(2).replace(from, to), &[], BODY.as_bytes()).await;
+        assert_eq!(reply.refusal(), (status, Some(field.to_owned())), "{to}: {}", reply.text());
+    }
+    assert_eq!(http.post(&whole(3).replace("foobar", "f%6Fobar"), &[], BODY.as_bytes()).await.status, 202);
+}
