@@ -103,7 +103,8 @@ struct Made(Vec<PathBuf>);
 
 impl Made {
     fn directory(&mut self, path: &Path) -> Result<(), String> {
-        if path.is_dir() {
+        // The parent of a relative name is the empty one, which stands for the current directory.
+        if path.as_os_str().is_empty() || path.is_dir() {
             return Ok(());
         }
         if let Some(parent) = path.parent() {

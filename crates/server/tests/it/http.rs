@@ -179,6 +179,14 @@ impl Http {
         soon("octets", self.stream.read_buf(&mut self.buffer)).await.unwrap() > 0
     }
 
+    /// Whatever comes next, at least one octet.
+    pub(crate) async fn reply_octets(&mut self) -> Vec<u8> {
+        while self.buffer.is_empty() {
+            assert!(self.read().await, "nothing came");
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Whether the server hangs up without another answer.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && !matches!(soon("the end", self.stream.read_buf(&mut self.buffer)).await, Ok(1..))

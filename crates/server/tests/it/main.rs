@@ -12,6 +12,8 @@ mod house;
 mod http;
 
 mod caller;
+mod cli;
+mod endpoints;
 mod frames;
 mod handshake;
 mod http_layer;
@@ -24,4 +26,5 @@ mod pusher_options;
 mod pusher_refusals;
 mod pusher_signed;
 mod serializers;
+mod standalone;
 mod violations;

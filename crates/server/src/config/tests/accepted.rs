@@ -74,7 +74,10 @@ fn the_standalone_node_of_the_reference() {
             endpoint: tcp(8080),
         },
     ];
-    let router = RouterConfig { id: "worker001".to_owned(), realms: vec![realm("realm1", "role1")], transports };
+    let mut realm = realm("realm1", "role1");
+    // Anonymous clients have the rights of the only role.
+    realm.roles.push(RoleConfig { name: "anonymous".to_owned(), ..realm.roles[0].clone() });
+    let router = RouterConfig { id: "worker001".to_owned(), realms: vec![realm], transports };
     assert_eq!(config, NodeConfig { routers: vec![router] });
 }
 

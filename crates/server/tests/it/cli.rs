@@ -1,0 +1,361 @@
+//! The command line, by the binary itself.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::client::{Client, Frame, Offer};
+use crate::house::{PATIENCE, pusher, web, web_with};
+use crate::http::Http;
+
+fn stentor(dir: &Path, args: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    command.args(args).current_dir(dir).env_remove("CROSSBAR_DIR").env_remove("STENTOR_DIR");
+    command
+}
+
+/// Runs to the end; the exit code has to be this. Standard output and standard error come back.
+#[track_caller]
+fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = stentor(dir, args).output().unwrap();
+    let texts = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{args:?}: {texts:?}");
+    texts
+}
+
+/// A directory with a node directory and this configuration.
+fn home(config: &Value) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(".stentor")).unwrap();
+    configure(dir.path(), config);
+    dir
+}
+
+fn configure(dir: &Path, config: &Value) {
+    std::fs::write(dir.join(".stentor/config.json"), format!("{config:#}")).unwrap();
+}
+
+/// A node in a process of its own.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    fn start(dir: &Path) -> Self {
+        let mut child = stentor(dir, &["start", "--log-format", "json", "--threads", "2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = sync_channel(1000);
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The lines up to one that contains this text.
+    fn wait_for(&self, text: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no line with {text} in {seen:#?}"),
+            }
+            if seen.last().is_some_and(|line| line.contains(text)) {
+                return seen;
+            }
+        }
+    }
+
+    /// The address of the first transport.
+    fn address(&self) -> SocketAddr {
+        let lines = self.wait_for("\"started\"");
+        let line = lines.iter().find(|line| line.contains("listening")).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already in most tests.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+async fn join(address: SocketAddr) -> Client {
+    let mut client = Client::open(TcpStream::connect(address).await.unwrap(), Offer::default()).await.unwrap();
+    client.join("realm1").await;
+    client
+}
+
+#[test]
+fn version_help_and_mistakes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, _) = run(dir.path(), &["version"], 0);
+    assert_eq!(out, format!("Stentor {}\n", env!("CARGO_PKG_VERSION")));
+    let (out, err) = run(dir.path(), &["--help"], 0);
+    assert!(out.contains("start") && err.is_empty());
+    for args in [&["nonsense"][..], &["start", "--nonsense"], &["init", "--template"], &[]] {
+        let (_, err) = run(dir.path(), args, 2);
+        assert!(!err.is_empty(), "{args:?}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn templates_become_nodes_that_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let (listed, _) = run(dir.path(), &["templates"], 0);
+    for name in ["default", "pusher"] {
+        assert!(listed.contains(name), "{listed}");
+        let (out, err) = run(dir.path(), &["init", "--template", name, "--appdir", name], 0);
+        assert!(out.contains("Application template initialized") && err.is_empty(), "{out} {err}");
+        let app = dir.path().join(name);
+        for file in [".stentor/config.json", "README.md", "web/index.html", "web/wamp.js"] {
+            assert!(app.join(file).is_file(), "{name}/{file}");
+            assert!(out.contains(file), "{out}");
+        }
+        let (out, err) = run(&app, &["check"], 0);
+        assert!(out.starts_with("Ok, ") && !err.contains("Error"), "{out} {err}");
+        // The same from elsewhere.
+        run(dir.path(), &["check", "--cbdir", &format!("{name}/.stentor")], 0);
+    }
+    assert!(dir.path().join("pusher/publish.py").is_file());
+    assert!(dir.path().join("pusher/publish_signed.py").is_file());
+}
+
+#[test]
+fn init_overwrites_nothing_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = dir.path().join("app");
+    std::fs::create_dir(&app).unwrap();
+    let (_, err) = run(dir.path(), &["init", "--template", "pusher", "--appdir", "app"], 1);
+    assert!(err.contains("already exists"), "{err}");
+    let (_, err) = run(dir.path(), &["init", "--template", "nonsense"], 2);
+    assert!(err.contains("stentor templates"), "{err}");
+    // A file in the way of one of the template's.
+    std::fs::write(app.join("README.md"), "mine").unwrap();
+    let (_, err) = run(&app, &["init", "--template", "pusher"], 1);
+    assert!(err.contains("README.md"), "{err}");
+    // A file in the way of one of its directories, met half-way.
+    std::fs::remove_file(app.join("README.md")).unwrap();
+    std::fs::write(app.join("web"), "mine").unwrap();
+    run(&app, &["init", "--template", "pusher"], 1);
+    let left: Vec<_> = std::fs::read_dir(&app).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["web"]);
+    assert_eq!(std::fs::read_to_string(app.join("web")).unwrap(), "mine");
+}
+
+#[test]
+fn check_names_each_fault_in_one_line() {
+    let mut config = web(json!({
+        "push": {"type": "pusher", "realm": "nowhere", "role": "anonymous", "options": {"require_ip": ["300.1.1.1"]}},
+        "x": {"type": "webhook"},
+    }));
+    config["workers"][0]["transports"][0]["endpoint"]["prot"] = json!(1);
+    let dir = home(&config);
+    let (_, err) = run(dir.path(), &["check"], 2);
+    let faults: Vec<_> = err.lines().collect();
+    for part in ["prot", "nowhere", "300.1.1.1", "webhook"] {
+        let line: Vec<_> = faults.iter().filter(|line| line.contains(part)).collect();
+        assert_eq!(line.len(), 1, "{part}: {err}");
+        assert!(line[0].contains("config.json:"), "{err}");
+    }
+    let (_, err) = run(dir.path(), &["start"], 2);
+    assert!(err.contains("does not start"), "{err}");
+    for text in ["{", "", "[]", "{\"workers\": 5}"] {
+        std::fs::write(dir.path().join(".stentor/config.json"), text).unwrap();
+        run(dir.path(), &["check"], 2);
+    }
+}
+
+#[test]
+fn configurations_are_found_where_crossbar_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without any, the embedded default would run.
+    let (out, _) = run(dir.path(), &["check"], 0);
+    assert!(out.contains("embedded default"), "{out}");
+    run(dir.path(), &["check", "--config", "nothing.json"], 2);
+    run(dir.path(), &["check", "--cbdir", "nothing"], 2);
+    std::fs::create_dir(dir.path().join(".crossbar")).unwrap();
+    run(dir.path(), &["check"], 2);
+    std::fs::write(dir.path().join(".crossbar/config.json"), web(json!({})).to_string()).unwrap();
+    let (out, _) = run(dir.path(), &["check"], 0);
+    assert!(out.contains(".crossbar"), "{out}");
+    let yaml = "version: 2\nworkers:\n  - type: router\n    realms: []\n    transports: []\n";
+    std::fs::write(dir.path().join("other.yaml"), yaml).unwrap();
+    let output = stentor(dir.path(), &["check", "--config", "other.yaml"]).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 2)));
+    let mut from_environment = stentor(dir.path(), &["check"]);
+    assert_eq!(from_environment.env("CROSSBAR_DIR", "elsewhere").output().unwrap().status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn the_life_of_a_node() {
+    let dir = home(&web(json!({"push": pusher(json!({}))})));
+    run(dir.path(), &["status"], 0);
+    run(dir.path(), &["status", "--assert", "stopped"], 0);
+    run(dir.path(), &["status", "--assert", "running"], 1);
+    run(dir.path(), &["stop"], 1);
+    let mut process = Process::start(dir.path());
+    let address = process.address();
+    let (out, _) = run(dir.path(), &["status", "--assert", "running"], 0);
+    assert_eq!(out, "Status is RUNNING\n");
+    run(dir.path(), &["status", "--assert", "stopped"], 1);
+    let (_, err) = run(dir.path(), &["start"], 1);
+    assert!(err.contains("already running") && err.contains(&process.child.id().to_string()), "{err}");
+    let mut http = Http::over(TcpStream::connect(address).await.unwrap());
+    assert_eq!(http.post("/push", &[], br#"{"topic":"t"}"#).await.status, 202);
+    let (out, _) = run(dir.path(), &["stop"], 0);
+    assert!(out.contains("exited gracefully"), "{out}");
+    assert_eq!(process.exit_code(), Some(0));
+    run(dir.path(), &["status", "--assert", "stopped"], 0);
+    // The directory is free again, also after a node that was killed.
+    let mut killed = Process::start(dir.path());
+    killed.address();
+    killed.signal(Signal::KILL);
+    killed.exit_code();
+    run(dir.path(), &["status", "--assert", "stopped"], 0);
+    Process::start(dir.path()).address();
+}
+
+#[test]
+fn a_port_in_use_is_one_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut config = web(json!({}));
+    config["workers"][0]["transports"][0]["endpoint"]["port"] = json!(port);
+    let dir = home(&config);
+    let (_, err) = run(dir.path(), &["start"], 1);
+    let about: Vec<_> = err.lines().filter(|line| line.contains("ERROR") || line.contains("Error")).collect();
+    assert_eq!(about.len(), 1, "{err}");
+    assert!(about[0].contains(&port.to_string()) && about[0].contains("in use"), "{err}");
+}
+
+#[tokio::test]
+async fn echo_is_refused_without_the_flag() {
+    let dir = home(&web(json!({"e": {"type": "echo"}})));
+    let (_, err) = run(dir.path(), &["start"], 1);
+    assert!(err.contains("--enable-echo"), "{err}");
+}
+
+#[tokio::test]
+async fn sigterm_says_goodbye_and_ends_well() {
+    let dir = home(&web(json!({"push": pusher(json!({}))})));
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut process = Process::start(dir.path());
+        let address = process.address();
+        let mut polite = join(address).await;
+        let mut rude = join(address).await;
+        let idle = Http::over(TcpStream::connect(address).await.unwrap());
+        process.signal(signal);
+        assert_eq!(polite.message().await, json!([6, {}, "wamp.close.system_shutdown"]));
+        polite.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
+        polite.expect_close(1000).await;
+        assert_eq!(rude.message().await[0], 6);
+        // Nobody else gets in meanwhile.
+        assert!(TcpStream::connect(address).await.is_err() || signal == Signal::INT);
+        while rude.frame().await != Frame::End {}
+        process.wait_for("stopped");
+        assert_eq!(process.exit_code(), Some(0));
+        drop(idle);
+    }
+}
+
+/// The configuration before and after a reload: who may publish what, and the key of the pusher.
+fn reloadable(secret: &str, publish: bool) -> Value {
+    let mut config = web(json!({"push": pusher(json!({"key": "k", "secret": secret})), "plain": pusher(json!({}))}));
+    config["workers"][0]["realms"][0]["roles"][0]["permissions"] = json!([
+        {"uri": "", "match": "prefix", "allow": {"publish": publish, "subscribe": true, "call": true, "register": true}},
+    ]);
+    config
+}
+
+/// The status of a request that is signed with this secret.
+async fn signed(http: &mut Http, secret: &str, nonce: u64) -> u16 {
+    let body = r#"{"topic":"t"}"#;
+    let text = format!("k2026-01-01T00:00:00Z1{nonce}{body}");
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = ring::hmac::sign(&key, text.as_bytes());
+    let signature = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag);
+    let target = format!("/push?key=k&timestamp=2026-01-01T00:00:00Z&seq=1&nonce={nonce}&signature={signature}");
+    http.post(&target, &[], body.as_bytes()).await.status
+}
+
+#[tokio::test]
+async fn sighup_changes_permissions_and_keys_and_drops_nobody() {
+    let dir = home(&reloadable("old", true));
+    let mut process = Process::start(dir.path());
+    let address = process.address();
+    let mut session = join(address).await;
+    session.subscribe("t").await;
+    let mut http = Http::over(TcpStream::connect(address).await.unwrap());
+    assert_eq!(http.post("/plain", &[], br#"{"topic":"t"}"#).await.status, 202);
+    assert_eq!(signed(&mut http, "old", 1).await, 202);
+
+    configure(dir.path(), &reloadable("old", false));
+    process.signal(Signal::HUP);
+    process.wait_for("reloaded");
+    assert_eq!(http.post("/plain", &[], br#"{"topic":"t"}"#).await.status, 403);
+
+    configure(dir.path(), &reloadable("new", true));
+    process.signal(Signal::HUP);
+    process.wait_for("reloaded");
+    assert_eq!(signed(&mut http, "old", 2).await, 401);
+    assert_eq!(signed(&mut http, "new", 3).await, 202);
+
+    // A fault, and a change that needs a restart: both are said, and nothing changes.
+    std::fs::write(dir.path().join(".stentor/config.json"), "{\"workers\": 5}").unwrap();
+    process.signal(Signal::HUP);
+    let lines = process.wait_for("the old one stays in force");
+    assert!(lines.iter().any(|line| line.contains("config.json:1")), "{lines:#?}");
+    configure(dir.path(), &web_with(json!({"other": pusher(json!({}))}), json!({})));
+    process.signal(Signal::HUP);
+    process.wait_for("the old configuration stays in force");
+    assert_eq!(http.post("/plain", &[], br#"{"topic":"t"}"#).await.status, 202);
+
+    // The session has heard what was published while it was allowed, and is still there.
+    for _ in 0..4 {
+        session.expect(36).await;
+    }
+    session.publish("u", json!([])).await;
+    process.signal(Signal::TERM);
+    session.expect(6).await;
+    session.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[test]
+fn a_closed_pipe_is_nobodys_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = stentor(dir.path(), &["templates"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(0), ""));
+}
