@@ -169,8 +169,7 @@ impl World {
             }
             (name, ">") => {
                 let place = self.place(name);
-                let octets =
-                    self.names.iter().rev().fold(rest.to_owned(), |text, (real, name)| text.replace(name, real));
+                let octets = self.real(rest);
                 self.receive(place, octets.as_bytes());
                 Ok(())
             }
@@ -206,7 +205,7 @@ impl World {
     }
 
     /// `+ name role [canceling] [progressive]`, with the WELCOME left out of the transcript.
-    fn join(&mut self, name: &str, rest: &str) -> Result<(), String> {
+    pub(crate) fn join(&mut self, name: &str, rest: &str) -> Result<(), String> {
         let place = self.place(name);
         let mut words = rest.split(' ');
         let policy = AuthPolicy::anonymous(words.next().unwrap());
@@ -417,14 +416,26 @@ impl World {
         self.got.push_back((to, text));
     }
 
+    /// The name of a client.
+    pub(crate) fn client(&self, place: usize) -> &str {
+        &self.clients[place].name
+    }
+
     /// The session of a client, where it is in the realm.
     pub(crate) fn session(&self, place: usize) -> Option<SessionId> {
         self.clients[place].joined.as_ref().map(|identity| identity.session)
     }
 
-    /// Takes all that the clients have got.
+    /// Takes all that the clients have got, as it stands on the wire.
     pub(crate) fn take(&mut self) -> Vec<(usize, String)> {
-        self.got.drain(..).collect()
+        let got = std::mem::take(&mut self.got);
+        got.into_iter().map(|(place, text)| (place, self.real(&text))).collect()
+    }
+
+    /// A text with what its names stand for.
+    fn real(&self, text: &str) -> String {
+        // The latest first, so that #10 is not taken for #1.
+        self.names.iter().rev().fold(text.to_owned(), |text, (real, name)| text.replace(name, real))
     }
 }
 

@@ -4,3 +4,4 @@ mod broker;
 mod dealer;
 mod meta;
 mod permissions;
+mod properties;
