@@ -127,7 +127,8 @@ export class Node {
   url(scheme) {
     const found = this.#listening.find((fields) => fields.url?.startsWith(`${scheme}://`));
     if (!found) throw new Error(`no transport listens on ${scheme}: ${JSON.stringify(this.#listening)}`);
-    return `${scheme}://${found.address}`;
+    // A node that listens on all interfaces is reached on the loopback.
+    return `${scheme}://${found.address.replace('0.0.0.0', '127.0.0.1')}`;
   }
 
   /** The WebSocket path of a web transport. */

@@ -110,7 +110,8 @@ class Node:
         """The address of the first transport whose URL has this scheme, without a slash at its end."""
         for fields in self._listening:
             if fields.get("url", "").startswith(f"{scheme}://"):
-                return f"{scheme}://{fields['address']}"
+                # A node that listens on all interfaces is reached on the loopback.
+                return f"{scheme}://{fields['address'].replace('0.0.0.0', '127.0.0.1')}"
         raise AssertionError(f"no transport listens on {scheme}: {self._listening}")
 
     def ws(self, path: str = "/ws") -> str:

@@ -5,17 +5,15 @@ import json
 import unittest
 import urllib.request
 
-import txaio
-from autobahn.asyncio.component import Component
-from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
-from autobahn.wamp.types import EventDetails, PublishOptions, SubscribeOptions
-
 import node_config
 from stentor_node import DEADLINE_SECONDS, Node, NodeTest
-from wamp_session import session
+from wamp_session import SERIALIZERS, session  # before the library itself, for which it chooses the framework
 
-SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
+import txaio  # isort: skip
+from autobahn.asyncio.component import Component  # isort: skip
+from autobahn.wamp.exception import ApplicationError  # isort: skip
+from autobahn.wamp.types import EventDetails, PublishOptions, SubscribeOptions  # isort: skip
+
 PAYLOAD = ["Grüße, 世界 🌍", 23, -1.5, True, None, [1, {"a": []}]]
 
 
@@ -77,7 +75,7 @@ class Autobahn(NodeTest):
     def test_binary_payloads(self):
         async def body():
             for name, make in SERIALIZERS.items():
-                async with session(self.node.ws(), make()) as one, session(self.node.ws(), JsonSerializer()) as two:
+                async with session(self.node.ws(), make()) as one, session(self.node.ws(), SERIALIZERS["json"]()) as two:
                     events = asyncio.Queue()
                     await two.subscribe(events.put_nowait, "com.myapp.binary")
                     await one.publish("com.myapp.binary", b"\x00\xff", options=PublishOptions(acknowledge=True))
@@ -89,7 +87,6 @@ class Autobahn(NodeTest):
         """The component API, with its own idea of a life cycle: it ends when its session leaves."""
 
         async def body():
-            txaio.use_asyncio()
             txaio.config.loop = asyncio.get_running_loop()
             transport = {"type": "websocket", "url": self.node.ws(), "serializers": ["json"], "max_retries": 0}
             component = Component(transports=[transport], realm="realm1")

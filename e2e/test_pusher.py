@@ -17,7 +17,7 @@ FILES = [
     "publish.py",
     "publish_signed.py",
     "README.md",
-    "web/autobahn.min.js",
+    "web/wamp.js",
     "web/index.html",
 ]
 
@@ -58,7 +58,7 @@ class Template(NodeTest):
     def test_page_is_served(self):
         page = run(need("curl"), "-sSf", f"{self.node.url('http')}/", cwd=HERE)
         self.assertIn("<html", page.lower())
-        script = run(need("curl"), "-sSf", f"{self.node.url('http')}/autobahn.min.js", cwd=HERE)
+        script = run(need("curl"), "-sSf", f"{self.node.url('http')}/wamp.js", cwd=HERE)
         self.assertIn("autobahn", script)
 
     def _script(self, name: str) -> str:

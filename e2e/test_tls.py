@@ -7,12 +7,10 @@ import ssl
 import tempfile
 import unittest
 
-from autobahn.wamp.serializer import JsonSerializer
-
 import node_config
 from stentor_node import DEADLINE_SECONDS, Node, NodeTest, need, run
 from test_pusher import curl
-from wamp_session import session
+from wamp_session import SERIALIZERS, session
 
 
 def authority(folder: pathlib.Path) -> None:
@@ -74,7 +72,7 @@ class Tls(NodeTest):
 
         async def body():
             url = self.node.url("https").replace("https", "wss") + "/ws"
-            async with session(url, JsonSerializer(), ssl=trust) as one:
+            async with session(url, SERIALIZERS["json"](), ssl=trust) as one:
                 heard = asyncio.Queue()
                 await one.subscribe(heard.put_nowait, "com.myapp.topic1")
                 await asyncio.to_thread(curl, f"{self.node.url('https')}/secure", "--cacert", self.authority)

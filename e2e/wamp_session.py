@@ -5,18 +5,24 @@ import contextlib
 import ssl as tls
 
 import txaio
-from autobahn.asyncio.wamp import ApplicationSession
-from autobahn.asyncio.websocket import WampWebSocketClientFactory
-from autobahn.wamp.types import ComponentConfig
 
-from stentor_node import DEADLINE_SECONDS
+# The library binds its clock when it is imported, so the choice of the framework comes before.
+txaio.use_asyncio()
+
+from autobahn.asyncio.wamp import ApplicationSession  # noqa: E402
+from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: E402
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer  # noqa: E402
+from autobahn.wamp.types import ComponentConfig  # noqa: E402
+
+from stentor_node import DEADLINE_SECONDS  # noqa: E402
+
+SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
 
 
 @contextlib.asynccontextmanager
 async def session(url: str, serializer, realm: str = "realm1", ssl: tls.SSLContext | None = None):
     """A session that offers exactly this serializer; leaving the block says GOODBYE and waits for the answer."""
     loop = asyncio.get_running_loop()
-    txaio.use_asyncio()
     txaio.config.loop = loop
     joined, left = loop.create_future(), loop.create_future()
 

@@ -30,11 +30,17 @@ const WITHOUT: &[(&[&str], &[&str], &str)] = &[
 /// The rooms (top-level modules) of the server, bottom up, and the rooms that each may import. A room may only name
 /// rooms above itself in this list, so the list is the order of the floors; `floors_have_no_cycle` sees to that.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
     ("config", &[]),
     ("meter", &[]),
-    ("pusher", &["config", "meter"]),
-    ("node", &["config", "meter", "pusher"]),
-    ("cli", &["config", "meter", "pusher", "node"]),
+    ("pusher", &[]),
+    ("fanout", &["clock", "meter"]),
+    ("task", &["fanout"]),
+    ("realm", &["fanout"]),
+    ("socket", &["fanout", "meter", "realm"]),
+    ("http", &["fanout", "pusher", "realm", "socket", "task"]),
+    ("node", &["clock", "config", "fanout", "http", "meter", "pusher", "realm", "socket", "task"]),
+    ("cli", &["clock", "config", "http", "node"]),
 ];
 
 /// What the crate root of the server is allowed: `lib.rs` declares the rooms, `main.rs` starts the highest of them.

@@ -10,7 +10,10 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that may be longer, each with its reason: tables, that is.
-const FILE_EXCEPTIONS: &[(&str, &str)] = &[];
+const FILE_EXCEPTIONS: &[(&str, &str)] = &[(
+    "crates/server/web/wamp.js",
+    "a page takes the client as one file that works without a build step, and most of it is a table of the interface",
+)];
 
 /// Functions (`path::name`) that may be longer, each with its reason.
 const FUNCTION_EXCEPTIONS: &[(&str, &str)] = &[];

@@ -57,15 +57,15 @@ fn claim(source: &Source, dir: &NodeDir) -> Result<Option<Claim>, String> {
             let pid = pid.map_or_else(String::new, |pid| format!(" (PID {pid})"));
             Err(format!("a node is already running in {}{pid}", dir.path.display()))
         }
-        Err(ClaimError::Io(error)) => Err(format!("{} cannot be written: {error}", dir.path.join("node.pid").display())),
+        Err(ClaimError::Io(error)) => {
+            Err(format!("{} cannot be written: {error}", dir.path.join("node.pid").display()))
+        }
     }
 }
 
 async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs) -> Outcome {
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, NonZero::get),
-        usize::from,
-    );
+    let threads =
+        args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from);
     let echo = if args.enable_echo { Echo::Enabled } else { Echo::Refused };
     // Signals are caught before anybody can know that the node is up.
     let mut signals = match Signals::new() {

@@ -141,7 +141,7 @@ impl Default for WebSocketOptions {
             auto_ping_restart_on_any_traffic: true,
             max_sessions: 100_000,
             max_subscriptions_per_session: 10_000,
-            // Room for one message of the greatest size; less would close every session that such a message reaches.
+            // A single message of any size is taken by an empty outbox, so this only bounds how far a reader may lag.
             outbox_bytes_max: 4 << 20,
         }
     }

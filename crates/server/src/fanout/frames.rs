@@ -103,7 +103,7 @@ impl<'a> PayloadForms<'a> {
         };
         match &self.others[place].1 {
             Ok(payload) => Ok(payload.as_payload()),
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(*error),
         }
     }
 }

@@ -84,8 +84,10 @@ struct Queue {
     blocked: bool,
     /// Part of the first frame has been written.
     started: bool,
-    /// Nothing is accepted any more.
+    /// Nothing is accepted any more but the last frame.
     closed: bool,
+    /// Not even that.
+    ended: bool,
     /// What the owner has to do about it.
     cause: Option<CloseCause>,
     waker: Option<Waker>,
@@ -162,11 +164,12 @@ impl Outbox {
     /// Puts the last frame at the end: nothing comes after it.
     pub fn push_last(&self, frame: Option<Bytes>) {
         let mut queue = self.lock();
-        if let Some(frame) = frame.filter(|_| !queue.closed || queue.cause.is_some()) {
+        if let Some(frame) = frame.filter(|_| !queue.ended) {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
         }
         queue.closed = true;
+        queue.ended = true;
         queue.wake();
     }
 
@@ -209,7 +212,10 @@ impl Outbox {
             Flushed::Empty => queue.blocked = false,
             Flushed::Blocked => {
                 queue.blocked = true;
-                queue.wake();
+                // An owner that flushes itself is waiting for its stream already; waking it would make it spin.
+                if self.flusher == Flusher::Anybody {
+                    queue.wake();
+                }
             }
             Flushed::Broken => {
                 queue.closed = true;
@@ -338,6 +344,26 @@ mod tests {
         outbox.push_last(None);
         assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
         assert_eq!(String::from_utf8(taken).unwrap(), "12345678");
+    }
+
+    #[test]
+    fn an_owner_is_not_woken_by_its_own_flush() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let check = |flusher, expected: usize| {
+            let count = std::sync::Arc::new(Count(0.into()));
+            let outbox = Outbox::new(100, flusher);
+            outbox.push(frame("hello"));
+            outbox.take_cause(&Waker::from(std::sync::Arc::clone(&count)));
+            assert_eq!(outbox.flush(socket(&mut Vec::new(), 3)), Flushed::Blocked);
+            assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), expected, "{flusher:?}");
+        };
+        check(Flusher::Anybody, 1);
+        check(Flusher::Owner, 0);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct SocketPeer {
     pinged: AtomicU8,
     /// The tick at which the connection ends unless something happens before; 0 for none.
     deadline: AtomicU32,
+    /// The session is in a realm.
+    joined: AtomicBool,
     /// GOODBYE has been said on the router's own account.
     goodbye: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl SocketPeer {
             heard: AtomicU32::new(now),
             pinged: AtomicU8::new(0),
             deadline: AtomicU32::new(deadline),
+            joined: AtomicBool::new(false),
             goodbye: AtomicBool::new(false),
         })
     }
@@ -139,10 +142,9 @@ impl SocketPeer {
         self.deadline.store(tick, Ordering::Relaxed);
     }
 
-    /// Whether the router has said GOODBYE on its own account.
-    #[must_use]
-    pub fn goodbye_said(&self) -> bool {
-        self.goodbye.load(Ordering::Relaxed)
+    /// Notes whether the session is in a realm; only then is there somebody to say GOODBYE to.
+    pub fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
     }
 
     /// Says GOODBYE on the router's own account; the client has two seconds to answer.
@@ -150,7 +152,9 @@ impl SocketPeer {
         if self.goodbye.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.send(&RouterMessage::Goodbye { reason: reason.into() }, shard);
+        if self.joined.load(Ordering::Relaxed) {
+            self.send(&RouterMessage::Goodbye { reason: reason.into() }, shard);
+        }
         self.set_deadline(shard.clock.ticks() + GOODBYE_TICKS);
         self.outbox.close(CloseCause::Goodbye);
     }

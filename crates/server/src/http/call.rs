@@ -113,8 +113,7 @@ fn result_of(message: &[u8]) -> Result<Vec<u8>, Refusal> {
     match octets(0) {
         Some(b"50") => Ok(answer::called(octets(3), octets(4))),
         Some(b"8") => {
-            let uri: String =
-                octets(4).and_then(|text| serde_json::from_slice(text).ok()).ok_or_else(unreadable)?;
+            let uri: String = octets(4).and_then(|text| serde_json::from_slice(text).ok()).ok_or_else(unreadable)?;
             Err(Refusal::wamp(&uri, octets(5), octets(6)))
         }
         _ => Err(unreadable()),

@@ -16,7 +16,7 @@ use super::reply::{self, Reply};
 use super::upgrade::percent_decoded;
 
 /// Octets of the largest file that is served. Files are answered from memory, so this bounds what one request costs.
-pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The directory and how it is served.
 #[derive(Clone, Debug)]
@@ -90,7 +90,10 @@ impl Files {
             return reply::text(404, "There is no such file");
         };
         if metadata.len() > FILE_BYTES_MAX {
-            return reply::text(500, format!("The file is larger than {FILE_BYTES_MAX} octets, the most that is served"));
+            return reply::text(
+                500,
+                format!("The file is larger than {FILE_BYTES_MAX} octets, the most that is served"),
+            );
         }
         let modified = metadata.modified().ok();
         let stamp = modified.and_then(|time| HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok());
@@ -148,7 +151,8 @@ impl Files {
             .iter()
             .map(|name| format!("<li><a href=\"./{}\">{}</a></li>", escaped(name), escaped(name)))
             .collect();
-        let page = format!("<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>Files</title><ul>{rows}</ul>");
+        let page =
+            format!("<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>Files</title><ul>{rows}</ul>");
         reply::with_body(200, "text/html; charset=utf-8", page)
     }
 }

@@ -14,10 +14,10 @@ mod upgrade;
 
 pub use call::CallService;
 pub use files::Files;
+pub use files::Listing;
+pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
 pub use push::{PushService, Submitter};
-pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
-pub use files::Listing;
 pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, serve};
 pub use site::{Service, Site};
 

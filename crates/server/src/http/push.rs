@@ -171,16 +171,12 @@ async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusa
             if total > limit {
                 return Err(Refusal::too_large(total as u64, limit));
             }
-            if first.is_empty() {
+            if first.is_empty() && more.is_empty() {
                 first = data;
-            } else {
-                if more.is_empty() {
-                    more.extend_from_slice(&first);
-                    more.extend_from_slice(&data);
-                    continue;
-                }
-                more.extend_from_slice(&data);
+                continue;
             }
+            more.extend_from_slice(&std::mem::take(&mut first));
+            more.extend_from_slice(&data);
         }
         Ok(if more.is_empty() { first } else { more.freeze() })
     };
@@ -240,9 +236,9 @@ impl PushService {
 
     fn publish_all(&self, accepted: &Accepted, shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
         match batch::split(accepted.admitted.media, &accepted.body)? {
-            Posted::Single(item) => body::parse_publish(item)
-                .and_then(|submission| self.publish(&submission, shard))
-                .map(Outcome::One),
+            Posted::Single(item) => {
+                body::parse_publish(item).and_then(|submission| self.publish(&submission, shard)).map(Outcome::One)
+            }
             Posted::Batch(batch) => {
                 let mut receivers = 0;
                 let items: Vec<_> = batch

@@ -118,13 +118,11 @@ async fn serve_on<S>(
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let outcome = loop {
-        tokio::select! {
-            outcome = connection.as_mut() => break outcome,
-            _ = shutdown.wait_for(|down| *down) => {
-                connection.as_mut().graceful_shutdown();
-                break connection.as_mut().await;
-            }
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = shutdown.wait_for(|down| *down) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
         }
     };
     if let Err(error) = outcome {
@@ -162,7 +160,7 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
     };
     match &**service {
         Service::Files(files) => files.reply(request.method(), &path, rest, request.headers()).await,
-        Service::Socket(service) => socket(request, service, StatusPage::Plain, shard),
+        Service::Socket(service, page) => socket(request, service, *page, shard),
         Service::Push(service) => service.answer(request, remote, shard).await,
         Service::Call(service) => service.answer(request, remote, shard).await,
         Service::Redirect(location) => reply::redirect(303, location),

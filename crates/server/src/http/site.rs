@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CallService, Files, JsonPage, NodeInfo, PushService};
+use super::{CallService, Files, JsonPage, NodeInfo, PushService, StatusPage};
 use crate::socket::SocketService;
 
 /// What answers below one path.
@@ -11,7 +11,7 @@ pub enum Service {
     /// Files of a directory.
     Files(Files),
     /// WebSocket.
-    Socket(Arc<SocketService>),
+    Socket(Arc<SocketService>, StatusPage),
     /// The HTTP pusher.
     Push(Arc<PushService>),
     /// HTTP to a procedure.

@@ -39,7 +39,7 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 /// Answers a handshake and, when it succeeds, starts the connection.
 pub(crate) fn upgrade(request: Request<Incoming>, service: &Arc<SocketService>, shard: &Rc<Shard>) -> Reply {
     match negotiate(&request, service, shard) {
-        Err(reply) => reply,
+        Err(reply) => *reply,
         Ok(handshake) => {
             let (reply, agreement, compression) = handshake.into_parts();
             service.open.increment();
@@ -78,17 +78,18 @@ impl Handshake {
     }
 }
 
-fn negotiate(request: &Request<Incoming>, service: &SocketService, shard: &Shard) -> Result<Handshake, Reply> {
+fn negotiate(request: &Request<Incoming>, service: &SocketService, shard: &Shard) -> Result<Handshake, Box<Reply>> {
     let fields = Fields(request.headers());
     let version = if request.version() == Version::HTTP_11 { HttpVersion::Http11 } else { HttpVersion::Other };
-    let accept = handshake::check(request.method().as_str(), version, &fields).map_err(refused)?;
+    let accept =
+        handshake::check(request.method().as_str(), version, &fields).map_err(|refusal| Box::new(refused(refusal)))?;
     let origin = request.headers().get(header::ORIGIN).map(|value| value.to_str().unwrap_or("?"));
     if !service.origins.admits(origin) {
-        return Err(reply::text(403, "Pages of this origin may not connect (allowed_origins)"));
+        return Err(Box::new(reply::text(403, "Pages of this origin may not connect (allowed_origins)")));
     }
     if service.open.get() >= service.habits.connections_max as u64 {
         shard.meters.refused_full.increment();
-        return Err(reply::text(503, "The transport is full (max_sessions)"));
+        return Err(Box::new(reply::text(503, "The transport is full (max_sessions)")));
     }
     let values = |name| handshake::Headers::values(&fields, name);
     let (format, subprotocol) = if service.is_echo() {
@@ -104,8 +105,9 @@ fn negotiate(request: &Request<Incoming>, service: &SocketService, shard: &Shard
                 (Format::ALL[0], None)
             }
             None => {
-                let words = format!("A WAMP client names its serializer in Sec-WebSocket-Protocol: {}", supported.join(", "));
-                return Err(reply::text(400, words));
+                let words =
+                    format!("A WAMP client names its serializer in Sec-WebSocket-Protocol: {}", supported.join(", "));
+                return Err(Box::new(reply::text(400, words)));
             }
         }
     };

@@ -116,8 +116,10 @@ fn explain(error: &io::Error, what: &str) -> String {
 
 fn bind(port: u16, interface: Option<&str>, backlog: u32, version: Option<IpVersion>) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = match interface {
-        None if version == Some(IpVersion::V4) => vec![([0, 0, 0, 0], port).into()],
-        None => vec![([0_u16; 8], port).into(), ([0, 0, 0, 0], port).into()],
+        // As with Crossbar.io, an endpoint is IPv4 unless its configuration says otherwise; an address list such as
+        // require_ip then sees the addresses that it was written for.
+        None if version == Some(IpVersion::V6) => vec![([0_u16; 8], port).into()],
+        None => vec![([0, 0, 0, 0], port).into()],
         Some(name) => (name, port)
             .to_socket_addrs()?
             .filter(|address| match version {
@@ -132,7 +134,7 @@ fn bind(port: u16, interface: Option<&str>, backlog: u32, version: Option<IpVers
         let only_v6 = version == Some(IpVersion::V6);
         match listen_on(address, backlog, only_v6) {
             Ok(listener) => return Ok(listener),
-            // A machine without IPv6 still has the other family.
+            // A name may have addresses of a family that this machine does not have.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => outcome = Err(error),
         }

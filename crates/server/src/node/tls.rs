@@ -37,10 +37,7 @@ pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |error| format!("the certificate {} cannot be read: {error}", file.display());
-    let found: Vec<_> = CertificateDer::pem_file_iter(file)
-        .map_err(wrong)?
-        .collect::<Result<_, _>>()
-        .map_err(wrong)?;
+    let found: Vec<_> = CertificateDer::pem_file_iter(file).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
     if found.is_empty() {
         return Err(format!("{} holds no certificate in PEM form", file.display()));
     }

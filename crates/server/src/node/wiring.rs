@@ -119,11 +119,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
             TransportKind::WebSocket(socket) => Ok(Ingress {
                 front: Front::Socket {
                     service: Arc::new(self.socket(socket)),
-                    status_page: match (socket.options.enable_webstatus, socket.options.show_server_version) {
-                        (false, _) => StatusPage::Off,
-                        (true, true) => StatusPage::WithVersion,
-                        (true, false) => StatusPage::Plain,
-                    },
+                    status_page: status_page(&socket.options),
                 },
                 access_log: false,
                 hsts: None,
@@ -154,7 +150,9 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 cache: options.cache_timeout,
                 mime_types: options.mime_types.clone(),
             }),
-            PathConfig::WebSocket(socket) => Service::Socket(Arc::new(self.socket(socket))),
+            PathConfig::WebSocket(socket) => {
+                Service::Socket(Arc::new(self.socket(socket)), status_page(&socket.options))
+            }
             PathConfig::Publisher { dialect, realm, role, options } => Service::Push(Arc::new(PushService {
                 submitter: self.submitter(path, realm, role, options)?,
                 name: match dialect {
@@ -186,9 +184,13 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 return Ok(());
             }
             PathConfig::Echo(_) if self.echo == Echo::Refused => {
-                return Err(format!("path \"{path}\" has type echo, which is for tests only: start with --enable-echo"));
+                return Err(format!(
+                    "path \"{path}\" has type echo, which is for tests only: start with --enable-echo"
+                ));
             }
-            PathConfig::Echo(socket) => Service::Socket(Arc::new(self.service(socket, Speech::Echo))),
+            PathConfig::Echo(socket) => {
+                Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
+            }
             PathConfig::Demo => Service::Demo,
         };
         site.add(path, service);
@@ -229,6 +231,14 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
             }),
             open: Arc::default(),
         }
+    }
+}
+
+fn status_page(options: &config::WebSocketOptions) -> StatusPage {
+    match (options.enable_webstatus, options.show_server_version) {
+        (false, _) => StatusPage::Off,
+        (true, true) => StatusPage::WithVersion,
+        (true, false) => StatusPage::Plain,
     }
 }
 
@@ -302,7 +312,7 @@ fn gate_options(options: &GateOptions) -> gate::GateOptions {
         credentials,
         post_body_limit: Some(options.post_body_limit),
         timestamp_delta_limit: options.timestamp_delta_limit,
-        require_ip: options.require_ip.clone().unwrap_or_default(),
+        require_ip: options.require_ip.clone(),
         trusted_proxies: options.trusted_proxies.clone(),
         require_tls: options.require_tls,
         debug: options.debug,
@@ -345,7 +355,7 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
         let full = full.join("/");
         let Some((_, service)) = site.services().find(|(path, _)| *path == full) else { continue };
         match (config, &**service) {
-            (PathConfig::WebSocket(config), Service::Socket(service)) => {
+            (PathConfig::WebSocket(config), Service::Socket(service, _)) => {
                 service.set_policy(Arc::new(auth_policy(&config.auth)));
             }
             (PathConfig::Publisher { options, .. }, Service::Push(service)) => {

@@ -28,8 +28,8 @@ pub struct GateOptions {
     pub post_body_limit: Option<usize>,
     /// How far a timestamp may be from the server's clock, in either direction, inclusive. Nothing, or zero: any.
     pub timestamp_delta_limit: Option<Duration>,
-    /// The networks that clients have to be in. Empty: all clients.
-    pub require_ip: Vec<IpNet>,
+    /// The networks that clients have to be in. Nothing: all clients. An empty list lets nobody in.
+    pub require_ip: Option<Vec<IpNet>>,
     /// The networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether only requests over TLS are served.
@@ -103,7 +103,7 @@ impl Gate {
     fn with_memory(mut options: GateOptions, capacity: usize) -> Self {
         options.post_body_limit = options.post_body_limit.filter(|limit| *limit > 0);
         options.timestamp_delta_limit = options.timestamp_delta_limit.filter(|limit| !limit.is_zero());
-        for network in options.require_ip.iter_mut().chain(&mut options.trusted_proxies) {
+        for network in options.require_ip.iter_mut().flatten().chain(&mut options.trusted_proxies) {
             *network = normal_network(*network);
         }
         let signing = options.credentials.as_ref().map(|credentials| Signing {
@@ -130,8 +130,8 @@ impl Gate {
     /// The first condition that the head does not meet: address, TLS, method, content type, length.
     pub fn admit(&self, head: &Head<'_>) -> Result<Admitted, Refusal> {
         let client = client(head, &self.options.trusted_proxies)?;
-        let listed = |address| among(address, &self.options.require_ip);
-        if !self.options.require_ip.is_empty() && !client.address.is_some_and(listed) {
+        let listed = |networks: &[IpNet]| client.address.is_some_and(|address| among(address, networks));
+        if self.options.require_ip.as_deref().is_some_and(|networks| !listed(networks)) {
             let sentence = match client.address {
                 Some(address) => format!("the client address {address} is not among those that this service accepts"),
                 None => "this service accepts certain addresses only, and the client's cannot be told".to_owned(),

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stentor_websocket::close::CloseCode;
-use stentor_websocket::decoder::Decoder;
+use stentor_websocket::decoder::{Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::frame;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::io::Io;
 use super::talk::{Ending, Talk};
@@ -112,7 +112,7 @@ impl Connection {
         let meters = Arc::clone(&self.shard.meters);
         match (cause, self.phase) {
             (CloseCause::OutboxFull, _) => {
-                debug!(peer = self.talk.name(), "outbox full, closing");
+                info!(session = self.talk.name(), "outbox full: the subscriber reads too slowly and is closed");
                 self.talk.leave();
                 let words = "outbox full: this subscriber reads too slowly";
                 self.peer.outbox.push_last(Some(frame::close(CloseCode::POLICY_VIOLATION, words)));
@@ -138,11 +138,17 @@ impl Connection {
     }
 
     /// Deals with octets that arrived.
-    fn arrived(&mut self, octets: &mut [u8]) {
+    fn arrived(&mut self, mut octets: &mut [u8]) {
         self.peer.heard(self.shard.clock.ticks());
-        if matches!(self.phase, Phase::Draining | Phase::Lingering | Phase::Done) {
-            return;
+        // Our own Close ends the decoding in the middle of what arrived; the peer's Close may stand in the rest.
+        while !octets.is_empty() && matches!(self.phase, Phase::Open | Phase::Closing) {
+            let consumed = self.decode(octets);
+            octets = &mut octets[consumed..];
         }
+    }
+
+    /// Decodes until something ends the phase, and returns how many octets that took.
+    fn decode(&mut self, octets: &mut [u8]) -> usize {
         let shard = Rc::clone(&self.shard);
         let mut inflater = shard.inflater.borrow_mut();
         let mut ending = None;
@@ -155,18 +161,28 @@ impl Connection {
             }
         });
         drop(inflater);
-        if let Err(violation) = outcome {
-            self.shard.meters.closed_violation.increment();
-            debug!(peer = self.talk.name(), %violation, "websocket violation");
-            self.talk.leave();
-            if self.service.habits.failure == Failure::Drop {
-                self.phase = Phase::Done;
-            } else {
-                self.peer.outbox.push_last(Some(frame::close(violation.code, violation.reason)));
-                self.drain();
+        match (outcome, ending) {
+            (Ok(consumed), Some(ending)) => {
+                self.end(ending);
+                consumed
             }
-        } else if let Some(ending) = ending {
-            self.end(ending);
+            (Ok(_), None) => octets.len(),
+            (Err(violation), _) => {
+                self.fail(violation);
+                octets.len()
+            }
+        }
+    }
+
+    fn fail(&mut self, violation: Violation) {
+        self.shard.meters.closed_violation.increment();
+        debug!(peer = self.talk.name(), %violation, "websocket violation");
+        self.talk.leave();
+        if self.service.habits.failure == Failure::Drop {
+            self.phase = Phase::Done;
+        } else {
+            self.peer.outbox.push_last(Some(frame::close(violation.code, violation.reason)));
+            self.drain();
         }
     }
 

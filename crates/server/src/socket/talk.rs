@@ -66,6 +66,7 @@ impl Talk {
     /// Takes the session out of its realm.
     pub(super) fn leave(&mut self) {
         if let Some((realm, member)) = self.joined.take() {
+            self.peer.set_joined(false);
             realm.leave(member.session, &self.shard);
         }
     }
@@ -165,6 +166,7 @@ impl Talk {
                     return self.step(step, directory);
                 };
                 self.peer.set_deadline(0);
+                self.peer.set_joined(true);
                 let peer = Peer::Socket(Arc::clone(&self.peer));
                 let identity = realm.join(admission, &peer, &self.shard);
                 let member = Member { session: identity.session, identity, peer };

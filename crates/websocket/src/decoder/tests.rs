@@ -1,3 +1,5 @@
+//! The rules of RFC 6455 and 7692 that a decoder enforces, one row each, and any cut of the input.
+
 use super::*;
 use crate::{
     deflate::{Deflater, Window},

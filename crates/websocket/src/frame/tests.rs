@@ -1,3 +1,5 @@
+//! Frames against the examples of RFC 6455 section 5.7 and the lengths at which headers grow.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Handshakes that are right, and each way to be wrong.
+
 use super::*;
 
 /// The request of RFC 6455 section 1.3.

@@ -245,7 +245,7 @@ fn post() -> Head<'static> {
 fn listed(require_tls: bool) -> Gate {
     let networks = |texts: &[&str]| texts.iter().map(|text| parse_network(text).unwrap()).collect();
     Gate::new(GateOptions {
-        require_ip: networks(&["192.168.1.1/255.255.255.0", "127.0.0.1", "2001:db8::/32"]),
+        require_ip: Some(networks(&["192.168.1.1/255.255.255.0", "127.0.0.1", "2001:db8::/32"])),
         trusted_proxies: networks(&["10.0.0.0/8"]),
         require_tls,
         ..GateOptions::default()

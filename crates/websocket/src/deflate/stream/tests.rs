@@ -1,3 +1,5 @@
+//! Compression and decompression against each other, and the pitfalls of sync flushes.
+
 use super::*;
 
 fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {

@@ -1,0 +1,27 @@
+//! The node from outside: real sockets, raw octets, no client library between the test and the wire.
+//!
+//! Most tests run a node inside the test process (`house`); those of the command line run the binary (`cli`). Nothing here
+//! sleeps and hopes: a test waits for a reply, and "nothing arrives" is shown by a marker that was sent afterwards.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking; the lint knows test functions only"
+)]
+
+mod client;
+mod house;
+mod http;
+
+mod caller;
+mod frames;
+mod handshake;
+mod http_layer;
+mod lifetime;
+mod pressure;
+mod pusher_batch;
+mod pusher_events;
+mod pusher_gate;
+mod pusher_options;
+mod pusher_refusals;
+mod pusher_signed;
+mod serializers;
+mod violations;
