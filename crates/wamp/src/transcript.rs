@@ -169,8 +169,7 @@ impl World {
             }
             (name, ">") => {
                 let place = self.place(name);
-                let octets =
-                    self.names.iter().rev().fold(rest.to_owned(), |text, (real, name)| text.replace(name, real));
+                let octets = self.real(rest);
                 self.receive(place, octets.as_bytes());
                 Ok(())
             }
@@ -427,9 +426,16 @@ impl World {
         self.clients[place].joined.as_ref().map(|identity| identity.session)
     }
 
-    /// Takes all that the clients have got.
+    /// Takes all that the clients have got, as it stands on the wire.
     pub(crate) fn take(&mut self) -> Vec<(usize, String)> {
-        self.got.drain(..).collect()
+        let got = std::mem::take(&mut self.got);
+        got.into_iter().map(|(place, text)| (place, self.real(&text))).collect()
+    }
+
+    /// A text with what its names stand for.
+    fn real(&self, text: &str) -> String {
+        // The latest first, so that #10 is not taken for #1.
+        self.names.iter().rev().fold(text.to_owned(), |text, (real, name)| text.replace(name, real))
     }
 }
 
