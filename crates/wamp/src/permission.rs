@@ -77,6 +77,8 @@ pub struct Grant {
     pub disclose_publisher: bool,
     /// Invocations tell who called.
     pub disclose_caller: bool,
+    /// The rule's own URI begins with `wamp.`: it was written for the router's procedures and events.
+    pub names_router: bool,
 }
 
 impl Permissions {
@@ -113,7 +115,11 @@ impl Permissions {
     #[must_use]
     pub fn check(&self, deed: Deed, uri: &str) -> Option<Grant> {
         let rule = self.decisive(uri).filter(|rule| rule.allows(deed))?;
-        Some(Grant { disclose_publisher: rule.disclose_publisher, disclose_caller: rule.disclose_caller })
+        Some(Grant {
+            disclose_publisher: rule.disclose_publisher,
+            disclose_caller: rule.disclose_caller,
+            names_router: rule.uri.starts_with("wamp."),
+        })
     }
 
     /// Whether the role may subscribe to everything that a pattern stands for.

@@ -81,9 +81,9 @@ pub(crate) fn rule(uri: &str, matching: Match, allowed: bool) -> Rule {
     }
 }
 
-/// Roles for every test: `user` and `other` may do everything, `open` also discloses itself, `nobody` may do nothing.
+/// Roles for every test: `user` and `other` may do everything, killing sessions included, `open` also discloses itself, `nobody` may do nothing.
 pub(crate) fn settings() -> Settings {
-    let all = || Permissions::new([rule("", Match::Prefix, true)]);
+    let all = || Permissions::new([rule("", Match::Prefix, true), rule("wamp.", Match::Prefix, true)]);
     let open = Rule { disclose_publisher: true, disclose_caller: true, ..rule("", Match::Prefix, true) };
     Settings {
         roles: [
@@ -359,6 +359,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Send { to, message } => self.put(to, &message),
+                Action::Invoke { to, message, .. } => self.put(to.peer, &message),
                 Action::Refuse { to, kind, request, refusal } => self.refuse(to, kind, request, &refusal),
                 Action::Result { to, request, value } => {
                     let payload = OwnedPayload::from_values(Serializer::Json, &[value], &Dict::new()).unwrap();

@@ -64,6 +64,15 @@ pub enum Action<'a, P> {
         /// What.
         message: RouterMessage<'a>,
     },
+    /// Send an INVOCATION. When its payload has no equal in the callee's serializer, [`Router::undeliverable`] must be told.
+    Invoke {
+        /// The callee.
+        to: Member<P>,
+        /// The invocation.
+        invocation: InvocationId,
+        /// What.
+        message: RouterMessage<'a>,
+    },
     /// Send an ERROR with one sentence.
     Refuse {
         /// To whom.
@@ -116,6 +125,12 @@ pub struct Refusal {
 impl Refusal {
     fn new(error: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { error, message: message.into() }
+    }
+
+    /// A payload that cannot be carried from one serializer to another.
+    #[must_use]
+    pub const fn unencodable(message: &'static str) -> Self {
+        Self { error: reason::INVALID_ARGUMENT, message: Cow::Borrowed(message) }
     }
 }
 
@@ -537,7 +552,7 @@ impl<P: Clone> Router<P> {
             self.dealer.register(member, procedure).ok_or_else(|| {
                 Refusal::new(
                     reason::PROCEDURE_ALREADY_EXISTS,
-                    format!("procedure '{procedure}' is registered by another session"),
+                    format!("procedure '{procedure}' is registered already"),
                 )
             })
         });
@@ -627,6 +642,13 @@ impl<P: Clone> Router<P> {
     ) -> Result<(), Refusal> {
         self.well_formed("procedure", procedure, Match::Exact)?;
         let grant = self.authorize(&caller.identity, Deed::Call, procedure)?;
+        // Who may call anything is not meant to end other sessions: that takes a rule which speaks of the router.
+        if procedure.starts_with("wamp.session.kill") && !grant.names_router {
+            return Err(Refusal::new(
+                reason::NOT_AUTHORIZED,
+                format!("session not authorized to call procedure '{procedure}': that takes a rule which begins with 'wamp.'"),
+            ));
+        }
         if uri::is_reserved(procedure) && self.settings.meta_api == MetaApi::On {
             let value = self.meta_call(caller.session, procedure, &payload, out)?;
             out.push(Action::Result { to: caller.peer.clone(), request, value });
@@ -663,8 +685,16 @@ impl<P: Clone> Router<P> {
             details,
             payload,
         };
-        out.push(Action::Send { to: invocation.callee.peer, message });
+        out.push(Action::Invoke { to: invocation.callee, invocation: invocation.id, message });
         Ok(())
+    }
+
+    /// An invocation could not be sent: its caller learns of it instead of waiting for ever.
+    pub fn undeliverable<'a>(&mut self, callee: SessionId, invocation: InvocationId, out: &mut Vec<Action<'a, P>>) {
+        if let Destination::Caller(caller, request) = self.dealer.answer(callee, invocation, Answer::Final) {
+            let refusal = Refusal::unencodable("the arguments have no equal in the callee's serializer");
+            out.push(Action::Refuse { to: caller.peer, kind: RequestKind::Call, request, refusal });
+        }
     }
 
     fn cancel<'a>(&mut self, caller: &Member<P>, request: RequestId, options: &Dict, out: &mut Vec<Action<'a, P>>) {
