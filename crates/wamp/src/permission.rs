@@ -302,6 +302,20 @@ mod tests {
         check("", Match::Prefix, false);
     }
 
+    #[test]
+    fn of_rules_of_equal_length_the_prefix_decides_and_else_the_denying_one_counts() {
+        let check = |floor: &[(&str, Match)], denied: &str, pattern: &str, expected: bool| {
+            let floor = floor.iter().map(|(uri, matching)| rule(uri, *matching, true));
+            let permissions = Permissions::new(floor.chain([rule(denied, Match::Wildcard, false)]));
+            assert_eq!(permissions.check_pattern(pattern, Match::Wildcard), expected, "{pattern} but not {denied}");
+        };
+        check(&[("a..", Match::Wildcard)], "..b", "a..", false);
+        check(&[("..b", Match::Wildcard)], "a..", "..b", false);
+        check(&[("a.", Match::Wildcard)], ".b", "a.", false);
+        check(&[("a.", Match::Wildcard), ("a.", Match::Prefix)], ".b", "a.", true);
+        check(&[("a.", Match::Prefix)], ".bc", "a.", false);
+    }
+
     const PARTS: [&str; 3] = ["a", "b", "ab"];
 
     /// Every topic of up to three components.

@@ -14,6 +14,7 @@ use crate::broker::{self, Broker, Fanout, Joined, Left, Matched, OwnEvent};
 use crate::dealer::{Answer, CallRefusal, Dealer, Destination, Progress};
 use crate::identity::{Identity, Member};
 use crate::message::{ClientMessage, Payload, RequestKind, RouterMessage};
+use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::permission::{Deed, Grant, Permissions};
 use crate::publish_options::{OptionFault, PublishOptions, flag};
 use crate::session::{Admission, RequestIds};
@@ -327,7 +328,14 @@ impl<P: Clone> Router<P> {
 
     fn well_formed(&self, what: &str, uri: &str, matching: Match) -> Result<(), Refusal> {
         uri::check(uri, matching, self.settings.uri_rule)
-            .map_err(|fault| Refusal::new(reason::INVALID_URI, format!("{what} '{uri}' {fault}")))
+            .map_err(|fault| Refusal::new(reason::INVALID_URI, format!("{what} '{uri}' {fault}")))?;
+        if matching == Match::Wildcard && uri.split('.').nth(WILDCARD_COMPONENTS_MAX).is_some() {
+            return Err(Refusal::new(
+                reason::INVALID_URI,
+                format!("a wildcard pattern may have {WILDCARD_COMPONENTS_MAX} components"),
+            ));
+        }
+        Ok(())
     }
 
     /// The receivers of a publication.

@@ -9,8 +9,9 @@ use crate::broker::{Broker, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, R
 use crate::codec::{OwnedPayload, Serializer};
 use crate::dealer::{Answer, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destination, Progress};
 use crate::identity::{Features, Identity, Member};
+use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::router::REGISTRATIONS_PER_SESSION_MAX;
-use crate::transcript::{Setting, World};
+use crate::transcript::{Setting, World, check};
 use crate::value::Dict;
 
 pub(super) fn member(session: u64, authrole: &str) -> Member<usize> {
@@ -79,6 +80,16 @@ fn calls_of_one_session() {
         matches!(dealer.answer(callee.session, first.id, Answer::Final), Destination::Caller(_, at) if at == request(1))
     );
     assert!(call(&mut dealer, &caller, 1).is_ok(), "an answered call makes room");
+}
+
+#[test]
+fn components_of_a_wildcard() {
+    let subscribe = |components: usize, answer: &str| {
+        let pattern = ".".repeat(components - 1);
+        check(&format!("+ a user\na > [32,1,{{\"match\":\"wildcard\"}},\"{pattern}\"]\na < {answer}"));
+    };
+    subscribe(WILDCARD_COMPONENTS_MAX, "[33,1,1]");
+    subscribe(WILDCARD_COMPONENTS_MAX + 1, r#"[8,32,1,{},"wamp.error.invalid_uri",["…"]]"#);
 }
 
 #[test]
