@@ -130,13 +130,7 @@ impl Submitter {
     }
 
     /// Head, body, signature.
-    pub(super) async fn judge(
-        &self,
-        gate: &Gate,
-        request: Request<Incoming>,
-        remote: Remote,
-        shard: &Shard,
-    ) -> Judged {
+    pub(super) async fn judge(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Shard) -> Judged {
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
         let admitted = match gate.admit(&head(&request, remote)) {
             Ok(admitted) => admitted,
@@ -251,9 +245,9 @@ impl PushService {
 
     fn publish_all(&self, media: Media, body: &[u8], shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
         match batch::split(media, body)? {
-            Posted::Single(item) => body::parse_publish(item)
-                .and_then(|submission| self.publish(&submission, shard))
-                .map(Outcome::One),
+            Posted::Single(item) => {
+                body::parse_publish(item).and_then(|submission| self.publish(&submission, shard)).map(Outcome::One)
+            }
             Posted::Batch(batch) => {
                 let mut receivers = 0;
                 let items: Vec<_> = batch
@@ -285,9 +279,7 @@ impl PushService {
 
 fn ending(outcome: &Result<Outcome, Refusal>) -> Ending<'_> {
     match outcome {
-        Ok(Outcome::One(published)) => {
-            Ending::Published { id: published.publication, receivers: published.receivers }
-        }
+        Ok(Outcome::One(published)) => Ending::Published { id: published.publication, receivers: published.receivers },
         Ok(Outcome::Batch { published, refused, receivers, .. }) => {
             Ending::Batch { published: *published, refused: *refused, receivers: *receivers }
         }

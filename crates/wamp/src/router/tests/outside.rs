@@ -50,3 +50,32 @@ fn new_permissions_hold_from_the_next_request_on() {
     let expected = [r#"[33,1,1]"#, r#"[8,32,2,{},"wamp.error.not_authorized",["…"]]"#, r#"[35,3]"#];
     assert_eq!(world.take(), expected.map(|text| (place, text.to_owned())));
 }
+
+#[test]
+fn killing_takes_a_rule_of_its_own() {
+    let mut world = World::new(Setting::default(), Serializer::Json);
+    // `open` may call everything by the catch-all rule, and nothing by a rule that speaks of the router.
+    world.join("a", "open").unwrap();
+    let place = world.place("a");
+    world.receive(place, br#"[48,1,{},"wamp.session.kill_all"]"#);
+    world.receive(place, br#"[48,2,{},"wamp.session.count"]"#);
+    let expected = [r#"[8,48,1,{},"wamp.error.not_authorized",["…"]]"#, r#"[50,2,{},[1]]"#];
+    assert_eq!(world.take(), expected.map(|text| (place, text.to_owned())));
+}
+
+#[test]
+fn a_call_that_cannot_be_carried_is_answered() {
+    let mut world = World::new(Setting::default(), Serializer::Json);
+    world.join("b", "user").unwrap();
+    let callee = world.place("b");
+    world.receive(callee, br#"[64,1,{},"com.p"]"#);
+    let caller = member(77, "user");
+    let mut out = Vec::new();
+    world.router.call(&caller, RequestId::FIRST, &Dict::new(), "com.p", Payload::none(Serializer::Json), &mut out);
+    let [Action::Invoke { to, invocation, .. }] = &out[..] else { panic!("{out:?}") };
+    let (session, invocation) = (to.session, *invocation);
+    let mut out = Vec::new();
+    world.router.undeliverable(session, invocation, &mut out);
+    let [Action::Refuse { refusal, .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(refusal.error, reason::INVALID_ARGUMENT);
+}
