@@ -257,7 +257,7 @@ fn send_or_refuse(to: &Peer, message: &RouterMessage<'_>, shard: &Shard) {
         return;
     }
     if let RouterMessage::Result { request, .. } | RouterMessage::Error { request, .. } = message {
-        let refusal = Refusal::unencodable("the callee's answer has no equal in the caller's serializer");
+        let refusal = Refusal::unencodable_answer();
         refuse(to, RequestKind::Call, *request, &refusal, shard);
     }
 }

@@ -131,10 +131,18 @@ impl Refusal {
         Self { error, message: message.into() }
     }
 
-    /// A payload that cannot be carried from one serializer to another.
+    /// The arguments of a call have no equal in the callee's serializer.
     #[must_use]
-    pub const fn unencodable(message: &'static str) -> Self {
-        Self { error: reason::INVALID_ARGUMENT, message: Cow::Borrowed(message) }
+    pub const fn unencodable_arguments() -> Self {
+        let message = Cow::Borrowed("the arguments have no equal in the callee's serializer");
+        Self { error: reason::INVALID_ARGUMENT, message }
+    }
+
+    /// The answer to a call has no equal in the caller's serializer.
+    #[must_use]
+    pub const fn unencodable_answer() -> Self {
+        let message = Cow::Borrowed("the callee's answer has no equal in the caller's serializer");
+        Self { error: reason::RUNTIME_ERROR, message }
     }
 }
 

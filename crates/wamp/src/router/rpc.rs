@@ -186,7 +186,7 @@ impl<P: Clone> Router<P> {
     /// An invocation could not be sent: its caller learns of it instead of waiting for ever.
     pub fn undeliverable<'a>(&mut self, callee: SessionId, invocation: InvocationId, out: &mut Vec<Action<'a, P>>) {
         if let Destination::Caller(caller, request) = self.dealer.answer(callee, invocation, Answer::Final) {
-            let refusal = Refusal::unencodable("the arguments have no equal in the callee's serializer");
+            let refusal = Refusal::unencodable_arguments();
             out.push(Action::Refuse { to: caller.peer, kind: RequestKind::Call, request, refusal });
         }
     }
