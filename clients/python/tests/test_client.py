@@ -92,6 +92,17 @@ class Batch(unittest.TestCase):
                 b'[{"topic":"a","args":[1]},{"topic":"b","options":{"x":1},"kwargs":{"options":1}}]',
             )
 
+    def test_refused_items_are_outcomes(self):
+        for status, reply in ((207, '[{"id":1},{"error":"no","args":[],"kwargs":{}}]'), (400, '[{"error":"a"},{"error":"b"}]')):
+            with Server(answer(status, reply)) as server, Client(server.url()) as client:
+                self.assertEqual(client.publish_many([{"topic": "a"}, {"topic": "b"}]), json.loads(reply))
+
+    def test_a_batch_refused_as_a_whole_raises(self):
+        with Server(answer(413, '{"error":"too long","args":[],"kwargs":{}}')) as server, Client(server.url()) as client:
+            with self.assertRaises(PublicationError) as caught:
+                client.publish_many([{"topic": "a"}])
+            self.assertEqual((caught.exception.status, caught.exception.reason), (413, "too long"))
+
     def test_nothing_is_no_request(self):
         with Server() as server, Client(server.url()) as client:
             self.assertEqual(client.publish_many([]), [])

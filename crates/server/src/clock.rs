@@ -36,13 +36,18 @@ impl Clock {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
+    /// The wall clock as a timestamp; nothing when it stands outside of the years that one can say.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<jiff::Timestamp> {
+        let now = self.unix();
+        let seconds = i64::try_from(now.as_secs()).ok()?;
+        jiff::Timestamp::new(seconds, now.subsec_nanos().cast_signed()).ok()
+    }
+
     /// The wall clock as ISO 8601 with milliseconds, for display.
     #[must_use]
     pub fn display(&self) -> String {
-        let now = self.unix();
-        jiff::Timestamp::new(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), 0)
-            .map(|stamp| format!("{}.{:03}Z", stamp.strftime("%Y-%m-%dT%H:%M:%S"), now.subsec_millis()))
-            .unwrap_or_default()
+        self.timestamp().map(|now| format!("{now:.3}")).unwrap_or_default()
     }
 }
 
@@ -50,4 +55,22 @@ impl Clock {
 #[must_use]
 pub fn ticks_of(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis().div_ceil(u128::from(TICK_MILLIS))).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_displayed_with_milliseconds_in_utc() {
+        let shown = Clock::default().display();
+        assert_eq!((shown.len(), &shown[19..20], &shown[23..]), (24, ".", "Z"), "{shown}");
+    }
+
+    #[test]
+    fn ticks_are_rounded_up() {
+        assert_eq!(ticks_of(Duration::ZERO), 1);
+        assert_eq!(ticks_of(Duration::from_millis(101)), 2);
+        assert_eq!(ticks_of(Duration::from_secs(1)), 10);
+    }
 }

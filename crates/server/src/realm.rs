@@ -155,7 +155,8 @@ impl Realm {
         }
         match outcome {
             Ok(published) => {
-                from.peer.send(&RouterMessage::Published { request, publication: published.publication }, shard);
+                let message = RouterMessage::Published { request, publication: published.publication };
+                send_or_refuse(&from.peer, &message, shard);
             }
             Err(refusal) => refuse(&from.peer, RequestKind::Publish, request, &refusal, shard),
         }
@@ -215,14 +216,25 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
     let mut outcome = Ok(());
     for action in actions {
         match action {
-            Action::Send { to, message } => to.send(&message, shard),
+            Action::Send { to, message } => send_or_refuse(&to, &message, shard),
+            Action::Invoke { to, invocation, message } => {
+                if to.peer.send(&message, shard).is_err() {
+                    let mut more = Vec::new();
+                    router.undeliverable(to.session, invocation, &mut more);
+                    outcome = outcome.and(perform(router, more, shard));
+                }
+            }
             Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
             Action::Result { to, request, value } => {
                 let payload = own_payload(&[value]);
-                to.send(&RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() }, shard);
+                let message = RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() };
+                send_or_refuse(&to, &message, shard);
             }
             Action::Retained { to, subscription } => {
-                router.retained(&to, subscription, &mut |event| to.peer.send(&event, shard));
+                // An event that has no equal in this serializer is counted, as in every fan-out.
+                router.retained(&to, subscription, &mut |event| {
+                    let _counted = to.peer.send(&event, shard);
+                });
             }
             Action::Publish(event) => {
                 let fanout = router.own_event(&event);
@@ -239,6 +251,17 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
     outcome
 }
 
+/// Sends a message. Whoever waits for an answer that has no equal in its serializer gets an ERROR in its place.
+fn send_or_refuse(to: &Peer, message: &RouterMessage<'_>, shard: &Shard) {
+    if to.send(message, shard).is_ok() {
+        return;
+    }
+    if let RouterMessage::Result { request, .. } | RouterMessage::Error { request, .. } = message {
+        let refusal = Refusal::unencodable_answer();
+        refuse(to, RequestKind::Call, *request, &refusal, shard);
+    }
+}
+
 fn refuse(to: &Peer, kind: RequestKind, request: RequestId, refusal: &Refusal, shard: &Shard) {
     let payload = own_payload(&[Value::from(&*refusal.message)]);
     let message = RouterMessage::Error {
@@ -248,7 +271,8 @@ fn refuse(to: &Peer, kind: RequestKind, request: RequestId, refusal: &Refusal, s
         error: refusal.error.into(),
         payload: payload.as_payload(),
     };
-    to.send(&message, shard);
+    let sent = to.send(&message, shard);
+    debug_assert!(sent.is_ok(), "text has an equal in every serializer");
 }
 
 fn own_payload(args: &[Value]) -> OwnedPayload {

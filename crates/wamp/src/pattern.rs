@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::uri::Match;
 
+/// Components of a wildcard pattern that a client subscribes to. Each costs a node of the tree, so that without a limit
+/// a pattern of a few thousand dots would take some hundred times the memory of the message that brought it.
+pub const WILDCARD_COMPONENTS_MAX: usize = 32;
+
 /// Patterns and what they lead to.
 #[derive(Debug)]
 pub struct PatternIndex<T> {

@@ -81,9 +81,9 @@ pub(crate) fn rule(uri: &str, matching: Match, allowed: bool) -> Rule {
     }
 }
 
-/// Roles for every test: `user` and `other` may do everything, `open` also discloses itself, `nobody` may do nothing.
+/// Roles for every test: `user` and `other` may do everything, killing sessions included, `open` also discloses itself, `nobody` may do nothing.
 pub(crate) fn settings() -> Settings {
-    let all = || Permissions::new([rule("", Match::Prefix, true)]);
+    let all = || Permissions::new([rule("", Match::Prefix, true), rule("wamp.", Match::Prefix, true)]);
     let open = Rule { disclose_publisher: true, disclose_caller: true, ..rule("", Match::Prefix, true) };
     Settings {
         roles: [
@@ -169,8 +169,7 @@ impl World {
             }
             (name, ">") => {
                 let place = self.place(name);
-                let octets =
-                    self.names.iter().rev().fold(rest.to_owned(), |text, (real, name)| text.replace(name, real));
+                let octets = self.real(rest);
                 self.receive(place, octets.as_bytes());
                 Ok(())
             }
@@ -360,6 +359,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Send { to, message } => self.put(to, &message),
+                Action::Invoke { to, message, .. } => self.put(to.peer, &message),
                 Action::Refuse { to, kind, request, refusal } => self.refuse(to, kind, request, &refusal),
                 Action::Result { to, request, value } => {
                     let payload = OwnedPayload::from_values(Serializer::Json, &[value], &Dict::new()).unwrap();
@@ -427,9 +427,16 @@ impl World {
         self.clients[place].joined.as_ref().map(|identity| identity.session)
     }
 
-    /// Takes all that the clients have got.
+    /// Takes all that the clients have got, as it stands on the wire.
     pub(crate) fn take(&mut self) -> Vec<(usize, String)> {
-        self.got.drain(..).collect()
+        let got = std::mem::take(&mut self.got);
+        got.into_iter().map(|(place, text)| (place, self.real(&text))).collect()
+    }
+
+    /// A text with what its names stand for.
+    fn real(&self, text: &str) -> String {
+        // The latest first, so that #10 is not taken for #1.
+        self.names.iter().rev().fold(text.to_owned(), |text, (real, name)| text.replace(name, real))
     }
 }
 

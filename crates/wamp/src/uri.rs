@@ -19,6 +19,8 @@ pub mod reason {
     pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
     /// An option or argument has the wrong type or value.
     pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
+    /// The callee failed in a way that is not the caller's doing; not in the specification, but what clients know.
+    pub const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
     /// The call was canceled, or its callee left.
     pub const CANCELED: &str = "wamp.error.canceled";
     /// The payload cannot be carried to the receiver.

@@ -183,18 +183,18 @@ fn imports_upwards_are_found() {
 
 #[test]
 fn rooms_upwards_are_found() {
-    let pusher = "crates/server/src/pusher/sign.rs";
-    check(rooms, pusher, "use crate::config::Key; use crate::{meter, config::{self, node}};", &[]);
+    let socket = "crates/server/src/socket/talk.rs";
+    check(rooms, socket, "use crate::realm::Realm; use crate::{meter, fanout::{self, node}};", &[]);
     check(
         rooms,
-        pusher,
+        socket,
         "pub(crate) fn a() { crate::node::start() }",
-        &["sign.rs:1: the room `pusher` may not import `node`"],
+        &["talk.rs:1: the room `socket` may not import `node`"],
     );
-    check(rooms, pusher, "use crate::{\n meter::{a, b},\n node,\n};", &["`node`"]);
-    check(rooms, pusher, "// crate::node\n#[cfg(test)]\nmod tests { use crate::node; }", &[]);
-    check(rooms, pusher, "use super::Request;", &[]);
-    check(rooms, pusher, "use super::super::node;", &["say `crate::`"]);
+    check(rooms, socket, "use crate::{\n meter::{a, b},\n node,\n};", &["`node`"]);
+    check(rooms, socket, "// crate::node\n#[cfg(test)]\nmod tests { use crate::node; }", &[]);
+    check(rooms, socket, "use super::Request;", &[]);
+    check(rooms, socket, "use super::super::node;", &["say `crate::`"]);
     check(rooms, "crates/server/src/meter.rs", "use super::node;", &["say `crate::`"]);
     check(rooms, "crates/server/src/cellar.rs", "", &["on which floor"]);
     check(rooms, "crates/server/src/lib.rs", "pub use crate::node::Node;", &[]);

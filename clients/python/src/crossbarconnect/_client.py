@@ -92,8 +92,12 @@ class Client:
         values = [_wire.event_from(value, place) for place, value in enumerate(events)]
         if not values:
             return []
-        answer = self._post(_wire.body(values))
+        answer = self._send(_wire.body(values))
         outcomes = _json(answer)
+        # A batch that was read item by item is answered by a list, with 207 where some were refused and with the status of
+        # a refusal where all were. Anything else speaks of the request as a whole.
+        if not isinstance(outcomes, list) and answer.status not in _SUCCESS:
+            raise PublicationError.from_answer(answer.status, answer.phrase, answer.body)
         if not isinstance(outcomes, list) or len(outcomes) != len(values):
             raise PublicationError.from_answer(answer.status, "the answer is not one outcome for each event", answer.body)
         for outcome in outcomes:
@@ -124,9 +128,12 @@ class Client:
             scheme, self._endpoint.host, self._endpoint.port, self._endpoint.path, signed
         )
 
-    def _post(self, payload: bytes) -> Answer:
+    def _send(self, payload: bytes) -> Answer:
         with self._lock:
-            answer = self._channel.send(lambda: self._request(payload))
+            return self._channel.send(lambda: self._request(payload))
+
+    def _post(self, payload: bytes) -> Answer:
+        answer = self._send(payload)
         if answer.status not in _SUCCESS:
             raise PublicationError.from_answer(answer.status, answer.phrase, answer.body)
         return answer

@@ -76,7 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Cbdir {
-    /// The node directory [default: $CROSSBAR_DIR, else ./.stentor, else ./.crossbar]
+    /// The node directory [default: $STENTOR_DIR or $CROSSBAR_DIR, else ./.stentor, else ./.crossbar]
     #[arg(long, value_name = "DIR")]
     cbdir: Option<PathBuf>,
 }

@@ -92,9 +92,8 @@ async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs
         reload(&mut running, source, dir);
     }
     info!("going down");
-    let drained = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {
-        _ = drained => info!("stopped"),
+        () = running.stop() => info!("stopped"),
         () = signals.stop() => {
             // Whoever asks twice does not want to wait for the drain.
             warn!("stopped without waiting");

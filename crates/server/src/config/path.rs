@@ -186,7 +186,10 @@ fn read(cursor: &Cursor<'_>, scope: Scope<'_>) -> Option<PathConfig> {
     let path = match kind.name()? {
         "static" => files(&mut dict),
         "websocket" => Some(PathConfig::WebSocket(websocket::read(&mut dict, scope.roster))),
-        "echo" => Some(PathConfig::Echo(websocket::read(&mut dict, scope.roster))),
+        "echo" => {
+            kind.advise("'echo' is for tests: the node starts with it only by `stentor start --enable-echo`");
+            Some(PathConfig::Echo(websocket::read(&mut dict, scope.roster)))
+        }
         "pusher" => publisher(&mut dict, scope, PublisherKind::Pusher),
         "publisher" => publisher(&mut dict, scope, PublisherKind::Publisher),
         "caller" => {

@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use stentor_wamp::codec::batch::Separator;
-use stentor_wamp::codec::{self, Format, Serializer};
-use stentor_wamp::message::{Payload, RequestKind, RouterMessage};
-use stentor_wamp::uri::reason;
-use stentor_wamp::value::Dict;
+use stentor_wamp::codec::{self, Format, Serializer, TranscodeError};
+use stentor_wamp::message::RouterMessage;
 use stentor_websocket::deflate::Window;
 use stentor_websocket::frame;
 use tokio::net::TcpStream;
@@ -37,6 +35,18 @@ pub struct Keepalive {
     pub timeout: u32,
     /// Octets of a ping.
     pub ping_bytes: usize,
+    /// What breaks the silence.
+    pub sign: SignOfLife,
+}
+
+/// What counts as a sign of life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignOfLife {
+    /// Whatever the peer sends.
+    #[default]
+    Traffic,
+    /// The answer to a ping.
+    Pong,
 }
 
 /// What a connection agreed on in its handshake.
@@ -113,19 +123,27 @@ impl SocketPeer {
         shard.pushed(self, self.outbox.push(frame));
     }
 
-    /// Queues a message. One that has no equal in the peer's serializer is counted; a caller is told so, since it would
-    /// wait for ever, and anybody else does without.
-    pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) {
-        let framed = |message: &RouterMessage<'_>| {
-            frames::frame(message, self.form(), &mut shard.deflater.borrow_mut())
-        };
-        let frame = framed(message).ok().or_else(|| {
-            shard.meters.events_unencodable.increment();
-            framed(&substitute(message)?).ok()
-        });
-        if let Some(frame) = frame {
-            self.push(frame, shard);
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// When its payload has no equal in the peer's serializer. It is counted and nothing is sent.
+    pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) -> Result<(), TranscodeError> {
+        match frames::frame(message, self.form(), &mut shard.deflater.borrow_mut()) {
+            Ok(frame) => {
+                self.push(frame, shard);
+                Ok(())
+            }
+            Err(error) => {
+                shard.meters.events_unencodable.increment();
+                Err(error)
+            }
         }
+    }
+
+    /// Queues a message of the router's own, which every serializer can express.
+    pub fn tell(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) {
+        let sent = self.send(message, shard);
+        debug_assert!(sent.is_ok(), "text and integers have an equal in every serializer");
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -140,8 +158,11 @@ impl SocketPeer {
         self.outbox.flush(write)
     }
 
-    /// The peer has sent something.
-    pub fn heard(&self, now: u32) {
+    /// The peer has sent something, or has answered a ping.
+    pub fn heard(&self, sign: SignOfLife, now: u32) {
+        if sign == SignOfLife::Traffic && self.agreement.keepalive.sign == SignOfLife::Pong {
+            return;
+        }
         self.heard.store(now, Ordering::Relaxed);
         self.pinged.store(0, Ordering::Relaxed);
     }
@@ -162,7 +183,7 @@ impl SocketPeer {
             return;
         }
         if self.joined.load(Ordering::Relaxed) {
-            self.send(&RouterMessage::Goodbye { reason: reason.into() }, shard);
+            self.tell(&RouterMessage::Goodbye { reason: reason.into() }, shard);
         }
         self.set_deadline(shard.clock.ticks() + GOODBYE_TICKS);
         self.outbox.close(CloseCause::Goodbye);
@@ -175,7 +196,7 @@ impl SocketPeer {
             self.set_deadline(0);
             return self.outbox.close(CloseCause::HandshakeTimeout);
         }
-        let Keepalive { interval, timeout, ping_bytes } = self.agreement.keepalive;
+        let Keepalive { interval, timeout, ping_bytes, .. } = self.agreement.keepalive;
         if interval == 0 {
             return;
         }
@@ -190,32 +211,6 @@ impl SocketPeer {
         } else if timeout != 0 && silence >= interval + timeout {
             self.outbox.close(CloseCause::PingTimeout);
         }
-    }
-}
-
-/// What a caller is told in the place of an answer that its serializer cannot express. A piece of a progressive result has
-/// no substitute: the call goes on.
-fn substitute<'m>(message: &'m RouterMessage<'_>) -> Option<RouterMessage<'m>> {
-    let nothing = Payload { serializer: Serializer::Json, args: None, kwargs: None };
-    match message {
-        RouterMessage::Result { request, details, .. } if details.get("progress").is_none() => {
-            let sentence = br#"["the result holds what the caller's serializer cannot express"]"#;
-            Some(RouterMessage::Error {
-                kind: RequestKind::Call,
-                request: *request,
-                details: Dict::new(),
-                error: reason::INVALID_ARGUMENT.into(),
-                payload: Payload { args: Some(sentence), ..nothing },
-            })
-        }
-        RouterMessage::Error { kind, request, error, .. } => Some(RouterMessage::Error {
-            kind: *kind,
-            request: *request,
-            details: Dict::new(),
-            error: error.as_ref().into(),
-            payload: nothing,
-        }),
-        _ => None,
     }
 }
 
@@ -248,22 +243,26 @@ impl Caller {
         (Arc::new(Self { reply: Mutex::new(Some(sender)) }), receiver)
     }
 
-    fn send(&self, message: &RouterMessage<'_>, shard: &Shard) {
+    fn send(&self, message: &RouterMessage<'_>, shard: &Shard) -> Result<(), TranscodeError> {
         let mut text = Vec::new();
-        if codec::encode(Serializer::Json, message, &mut text).is_err() {
+        if let Err(error) = codec::encode(Serializer::Json, message, &mut text) {
             shard.meters.events_unencodable.increment();
-            text.clear();
+            return Err(error);
         }
         if let Some(sender) = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // The receiver is gone when the HTTP client has hung up; the result is nobody's then.
             drop(sender.send(text));
         }
+        Ok(())
     }
 }
 
 impl Peer {
     /// Queues a message.
-    pub fn send(&self, message: &RouterMessage<'_>, shard: &Shard) {
+    ///
+    /// # Errors
+    /// When its payload has no equal in the serializer of whoever is behind the session.
+    pub fn send(&self, message: &RouterMessage<'_>, shard: &Shard) -> Result<(), TranscodeError> {
         match self {
             Self::Socket(peer) => peer.send(message, shard),
             Self::Caller(caller) => caller.send(message, shard),

@@ -13,7 +13,7 @@ use stentor_wamp::identity::Member;
 use stentor_wamp::message::Payload;
 use tracing::info;
 
-use super::push::{Submitter, refused};
+use super::push::{Judged, Submitter, refused};
 use super::reply::{self, Reply};
 use super::serve::Remote;
 use crate::fanout::peer::{Caller, Peer};
@@ -21,6 +21,7 @@ use crate::fanout::shard::Shard;
 use crate::pusher::answer::{self, Refusal, RefusalKind};
 use crate::pusher::body;
 use crate::pusher::debug::{self, Ending, Report};
+use crate::pusher::gate::Gate;
 use crate::realm::Realm;
 
 /// How long a callee may take.
@@ -48,27 +49,30 @@ impl Drop for HangUp<'_> {
 
 impl CallService {
     pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let origin = self.submitter.origin_to_share(request.headers());
-        let mut reply = match self.submitter.preflight(request.method(), request.headers()) {
+        let conditions = self.submitter.conditions();
+        let origin = conditions.origin_to_share(request.headers());
+        let mut reply = match conditions.preflight(request.method(), request.headers()) {
             Some(reply) => reply,
-            None => self.post(request, remote, shard).await,
+            None => self.post(&conditions.gate, request, remote, shard).await,
         };
-        self.submitter.share(origin, &mut reply);
+        conditions.share(origin, &mut reply);
         reply
     }
 
-    async fn post(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let gate = self.submitter.gate();
-        let outcome = match self.submitter.accept(&gate, request, remote, shard).await {
-            Ok(accepted) => self.call(&accepted.body, shard).await,
+    async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+        let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
+        let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
+        let outcome = match outcome {
+            Ok(_) => self.call(&body, shard).await,
             Err(refusal) => Err(refusal),
         };
         let (status, ending) = match &outcome {
             Ok(_) => (200, Ending::Called),
             Err(refusal) => (refusal.status(), Ending::Refused(refusal)),
         };
-        if gate.options().debug {
-            let line = debug::line(&Report { ending, status, client: remote.address, signed: None });
+        if let Some(query) = query {
+            let signed = gate.signed_parts(&query, &body);
+            let line = debug::line(&Report { ending, status, client, signed: signed.as_ref() });
             info!(target: "caller", path = %self.submitter.path, "{line}");
         }
         match outcome {

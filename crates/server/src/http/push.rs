@@ -27,7 +27,8 @@ use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Posted};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::{Admitted, Gate, Head};
+use crate::pusher::gate::{Gate, GateOptions, Head};
+use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
 
 /// How long a body may take to arrive. A body that trickles would otherwise hold its connection for ever.
@@ -36,15 +37,21 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything that the publishing and the calling service have in common.
 #[derive(Debug)]
 pub struct Submitter {
-    gate: RwLock<Arc<Gate>>,
+    conditions: RwLock<Arc<Conditions>>,
     /// The realm.
     pub realm: Arc<Realm>,
     /// Who the requests count as: the configured role.
     pub identity: Arc<Identity>,
-    /// The origins whose pages may use the service.
-    pub cors: Vec<String>,
     /// The path, for logs.
     pub path: String,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    pub(super) gate: Gate,
+    /// The origins whose pages may use the service.
+    pub(super) cors: Vec<String>,
 }
 
 /// The pusher.
@@ -56,33 +63,17 @@ pub struct PushService {
     pub name: ServiceName,
 }
 
-/// A request whose head and signature are right.
-pub(super) struct Accepted {
-    pub(super) admitted: Admitted,
+/// A request as far as it was read, and what the gate says of it.
+pub(super) struct Judged {
+    /// The client, as the gate sees it through trusted proxies; the peer where the gate did not get that far.
+    pub(super) client: Option<IpAddr>,
+    /// Everything that came of the body; kept on a refusal too, for the line that explains it.
     pub(super) body: Bytes,
+    /// How the body is to be read, if it may be.
+    pub(super) outcome: Result<Media, Refusal>,
 }
 
-impl Submitter {
-    /// A service behind `gate`.
-    #[must_use]
-    pub fn new(gate: Gate, realm: Arc<Realm>, identity: Arc<Identity>, cors: Vec<String>, path: String) -> Self {
-        Self { gate: RwLock::new(Arc::new(gate)), realm, identity, cors, path }
-    }
-
-    /// The gate that is in force.
-    #[must_use]
-    pub fn gate(&self) -> Arc<Gate> {
-        Arc::clone(&self.gate.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts another gate in force, unless it has the same conditions: then the old one keeps what it remembers.
-    pub fn set_gate(&self, fresh: Gate) {
-        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        if gate.options() != fresh.options() {
-            *gate = Arc::new(fresh);
-        }
-    }
-
+impl Conditions {
     /// The answer to a browser that asks before it posts; nothing for other requests.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
         if method != Method::OPTIONS {
@@ -90,7 +81,7 @@ impl Submitter {
         }
         let mut reply = reply::json(204, Bytes::new());
         let out = reply.headers_mut();
-        out.insert(header::ALLOW, HeaderValue::from_static(answer::ALLOW));
+        out.insert(header::ALLOW, HeaderValue::from_static("POST, PUT, OPTIONS"));
         if self.allowed_origin(headers).is_some() {
             out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, PUT, OPTIONS"));
             out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
@@ -117,27 +108,47 @@ impl Submitter {
     pub(super) fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         self.allowed_origin(headers).cloned()
     }
+}
+
+impl Submitter {
+    /// A service behind `gate`.
+    #[must_use]
+    pub fn new(gate: Gate, realm: Arc<Realm>, identity: Arc<Identity>, cors: Vec<String>, path: String) -> Self {
+        Self { conditions: RwLock::new(Arc::new(Conditions { gate, cors })), realm, identity, path }
+    }
+
+    /// What is in force now.
+    pub(super) fn conditions(&self) -> Arc<Conditions> {
+        Arc::clone(&self.conditions.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other conditions in force, from the next request on.
+    pub fn set_conditions(&self, options: GateOptions, cors: Vec<String>) {
+        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
+        let gate = conditions.gate.succeeded_by(options);
+        *conditions = Arc::new(Conditions { gate, cors });
+    }
 
     /// Head, body, signature.
-    pub(super) async fn accept(
-        &self,
-        gate: &Gate,
-        request: Request<Incoming>,
-        remote: Remote,
-        shard: &Shard,
-    ) -> Result<Accepted, Refusal> {
-        let admitted = gate.admit(&head(&request, remote))?;
+    pub(super) async fn judge(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Shard) -> Judged {
+        let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
+        let admitted = match gate.admit(&head(&request, remote)) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refused(remote.address, Bytes::new(), refusal),
+        };
+        let client = admitted.client;
         let (parts, incoming) = request.into_parts();
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = read_body(incoming, limit).await?;
-        let now = shard.clock.unix();
-        let now = jiff::Timestamp::new(
-            i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-            i32::try_from(now.subsec_nanos()).unwrap_or(0),
-        )
-        .map_err(|_| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))?;
-        gate.verify(parts.uri.query().unwrap_or_default(), &body, now)?;
-        Ok(Accepted { admitted, body })
+        let body = match read_body(incoming, limit).await {
+            Ok(body) => body,
+            Err(refusal) => return refused(client, Bytes::new(), refusal),
+        };
+        let verified = shard
+            .clock
+            .timestamp()
+            .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
+            .and_then(|now| gate.verify(parts.uri.query().unwrap_or_default(), &body, now));
+        Judged { client, body, outcome: verified.map(|_| admitted.media) }
     }
 }
 
@@ -199,20 +210,20 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 
 impl PushService {
     pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let origin = self.submitter.origin_to_share(request.headers());
-        let mut reply = match self.submitter.preflight(request.method(), request.headers()) {
+        let conditions = self.submitter.conditions();
+        let origin = conditions.origin_to_share(request.headers());
+        let mut reply = match conditions.preflight(request.method(), request.headers()) {
             Some(reply) => reply,
-            None => self.post(request, remote, shard).await,
+            None => self.post(&conditions.gate, request, remote, shard).await,
         };
-        self.submitter.share(origin, &mut reply);
+        conditions.share(origin, &mut reply);
         reply
     }
 
-    async fn post(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let gate = self.submitter.gate();
+    async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let accepted = self.submitter.accept(&gate, request, remote, shard).await;
-        let outcome = accepted.as_ref().map_err(Clone::clone).and_then(|accepted| self.publish_all(accepted, shard));
+        let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
+        let outcome = outcome.and_then(|media| self.publish_all(media, &body, shard));
         let (status, reply) = match &outcome {
             Ok(Outcome::One(published)) => {
                 let status = self.name.success_status();
@@ -225,17 +236,15 @@ impl PushService {
             }
         };
         if let Some(query) = query {
-            let (client, body) = match &accepted {
-                Ok(accepted) => (accepted.admitted.client, accepted.body.clone()),
-                Err(_) => (remote.address, Bytes::new()),
-            };
-            self.log(&gate, &outcome, status, client, &query, &body);
+            let signed = gate.signed_parts(&query, &body);
+            let report = Report { ending: ending(&outcome), status, client, signed: signed.as_ref() };
+            info!(target: "pusher", path = %self.submitter.path, "{}", debug::line(&report));
         }
         reply
     }
 
-    fn publish_all(&self, accepted: &Accepted, shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
-        match batch::split(accepted.admitted.media, &accepted.body)? {
+    fn publish_all(&self, media: Media, body: &[u8], shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
+        match batch::split(media, body)? {
             Posted::Single(item) => {
                 body::parse_publish(item).and_then(|submission| self.publish(&submission, shard)).map(Outcome::One)
             }
@@ -266,28 +275,15 @@ impl PushService {
             .publish(shard, &self.submitter.identity, &submission.topic, &options, payload)
             .map_err(|refusal| router_refusal(&refusal))
     }
+}
 
-    fn log(
-        &self,
-        gate: &Gate,
-        outcome: &Result<Outcome, Refusal>,
-        status: u16,
-        client: Option<IpAddr>,
-        query: &str,
-        body: &[u8],
-    ) {
-        let ending = match outcome {
-            Ok(Outcome::One(published)) => {
-                Ending::Published { id: published.publication, receivers: published.receivers }
-            }
-            Ok(Outcome::Batch { published, refused, receivers, .. }) => {
-                Ending::Batch { published: *published, refused: *refused, receivers: *receivers }
-            }
-            Err(refusal) => Ending::Refused(refusal),
-        };
-        let signed = gate.signed_parts(query, body);
-        let line = debug::line(&Report { ending, status, client, signed: signed.as_ref() });
-        info!(target: "pusher", path = %self.submitter.path, "{line}");
+fn ending(outcome: &Result<Outcome, Refusal>) -> Ending<'_> {
+    match outcome {
+        Ok(Outcome::One(published)) => Ending::Published { id: published.publication, receivers: published.receivers },
+        Ok(Outcome::Batch { published, refused, receivers, .. }) => {
+            Ending::Batch { published: *published, refused: *refused, receivers: *receivers }
+        }
+        Err(refusal) => Ending::Refused(refusal),
     }
 }
 

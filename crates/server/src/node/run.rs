@@ -61,6 +61,10 @@ pub struct Open {
 pub struct Running {
     config: NodeConfig,
     wired: Vec<Wired>,
+    /// Closes the listeners.
+    closing: watch::Sender<bool>,
+    listeners: Vec<tokio::task::JoinHandle<()>>,
+    /// Ends the threads.
     shutdown: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     /// What it counts.
@@ -89,6 +93,7 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         };
         return Err(StartError(faults.into_iter().map(sentence).collect()));
     }
+    let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
     let meters = Arc::new(Meters::default());
     let clock = Arc::new(Clock::default());
@@ -105,14 +110,15 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         threads.push(thread);
     }
     let mut open = Vec::new();
+    let mut accepting = Vec::new();
     for (transport, ingress, listener) in listeners {
         let listener = listener.map_err(|sentence| StartError(vec![sentence]))?;
         let (address, url) = (listener.address.clone(), listener.url.clone());
         info!(transport = %transport.id, %address, %url, "listening");
         open.push(Open { transport: transport.id.clone(), address, url });
-        tokio::spawn(listen::accept(listener, Arc::clone(ingress), senders.clone(), down.clone()));
+        accepting.push(tokio::spawn(listen::accept(listener, Arc::clone(ingress), senders.clone(), closed.clone())));
     }
-    Ok(Running { config, wired, shutdown, threads, meters, open })
+    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, meters, open })
 }
 
 /// What clients of a transport speak.
@@ -141,13 +147,19 @@ impl Running {
     }
 
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
-    pub fn stop(self) {
-        // Nobody listens when all threads have ended already.
-        let _nobody_listens = self.shutdown.send(true);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                debug!("a thread had panicked");
+    pub async fn stop(self) {
+        let Self { closing, listeners, shutdown, threads, .. } = self;
+        // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
+        closing.send_replace(true);
+        for listener in listeners {
+            if let Err(error) = listener.await {
+                debug!(%error, "a listener had ended before");
             }
+        }
+        shutdown.send_replace(true);
+        let joined = tokio::task::spawn_blocking(|| threads.into_iter().map(JoinHandle::join).all(|one| one.is_ok()));
+        if !joined.await.unwrap_or(false) {
+            debug!("a thread had panicked");
         }
     }
 }

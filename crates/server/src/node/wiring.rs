@@ -24,7 +24,7 @@ use crate::config::{
     self, AuthConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig, TransportConfig,
     TransportKind, WebSocketConfig,
 };
-use crate::fanout::peer::Keepalive;
+use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
     Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService, Service, Site,
     StatusPage, Submitter,
@@ -257,6 +257,7 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
             interval: ticks(options.auto_ping_interval),
             timeout: ticks(options.auto_ping_timeout),
             ping_bytes: options.auto_ping_size,
+            sign: if options.auto_ping_restart_on_any_traffic { SignOfLife::Traffic } else { SignOfLife::Pong },
         },
         mask: if options.require_masked_client_frames { MaskRule::Required } else { MaskRule::Optional },
         utf8: if options.validate_utf8 { Utf8Rule::Strict } else { Utf8Rule::Replace },
@@ -359,10 +360,10 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
                 service.set_policy(Arc::new(auth_policy(&config.auth)));
             }
             (PathConfig::Publisher { options, .. }, Service::Push(service)) => {
-                service.submitter.set_gate(Gate::new(gate_options(options)));
+                service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
             (PathConfig::Caller { options, .. }, Service::Call(service)) => {
-                service.submitter.set_gate(Gate::new(gate_options(options)));
+                service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
             _ => {}
         }

@@ -173,6 +173,15 @@ impl Refusal {
         }
     }
 
+    /// The positional arguments of a WAMP error, as a JSON text.
+    #[must_use]
+    pub fn payload_args(&self) -> Option<&[u8]> {
+        match &self.detail {
+            Detail::Payload { args, .. } => Some(args),
+            Detail::Nothing | Detail::Field(_) => None,
+        }
+    }
+
     /// The header that belongs to the status, by RFC 9110 section 15.5 and 15.6.
     #[must_use]
     pub const fn header(&self) -> Option<(&'static str, &'static str)> {

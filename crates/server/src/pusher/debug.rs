@@ -71,6 +71,10 @@ fn write(out: &mut String, report: &Report<'_>) -> std::fmt::Result {
             if let Some(field) = refusal.field() {
                 write!(out, " field={field:?}")?;
             }
+            // A WAMP error is a URI only; the sentence is its first argument.
+            if let Some(args) = refusal.payload_args() {
+                write!(out, " args={:?}", String::from_utf8_lossy(args))?;
+            }
         }
     }
     if let Some(client) = report.client {
@@ -105,6 +109,13 @@ mod tests {
             "batch status=207 published=2 refused=1 receivers=9",
         );
         check(Ending::Called, 200, None, "called status=200");
+        let refusal = Refusal::wamp("wamp.error.invalid_uri", Some(b"[\"why\"]"), None);
+        check(
+            Ending::Refused(&refusal),
+            400,
+            None,
+            r#"refused status=400 reason="wamp.error.invalid_uri" args="[\"why\"]""#,
+        );
         let refusal = Refusal::new(RefusalKind::WrongSignature, "no\nmatch").at("signature");
         check(
             Ending::Refused(&refusal),

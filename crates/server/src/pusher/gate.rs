@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -90,7 +90,8 @@ pub struct Gate {
 struct Signing {
     key: Box<[u8]>,
     signer: Signer,
-    memory: Mutex<Memory>,
+    /// Shared with the gates that take this one's place, or a reload would let every signed request in once more.
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Gate {
@@ -109,12 +110,25 @@ impl Gate {
         let signing = options.credentials.as_ref().map(|credentials| Signing {
             key: credentials.key.as_bytes().into(),
             signer: Signer::new(&credentials.secret),
-            memory: Mutex::new(match options.timestamp_delta_limit {
+            memory: Arc::new(Mutex::new(match options.timestamp_delta_limit {
                 Some(_) => Memory::of_a_window(capacity),
                 None => Memory::of_the_last(capacity),
-            }),
+            })),
         });
         Self { options, signing }
+    }
+
+    /// Opens a gate with other conditions in the place of this one. What was signed with the same key and secret stays
+    /// remembered, unless the window itself changes: entries of another window tell nothing about the new one.
+    #[must_use]
+    pub fn succeeded_by(&self, options: GateOptions) -> Self {
+        let mut fresh = Self::new(options);
+        let same = fresh.options.credentials == self.options.credentials
+            && fresh.options.timestamp_delta_limit == self.options.timestamp_delta_limit;
+        if let (true, Some(old), Some(new)) = (same, &self.signing, &mut fresh.signing) {
+            new.memory = Arc::clone(&old.memory);
+        }
+        fresh
     }
 
     /// The conditions of this gate.

@@ -19,7 +19,7 @@ use super::io::Io;
 use super::talk::{Ending, Talk};
 use super::{Failure, SocketService};
 use crate::fanout::outbox::CloseCause;
-use crate::fanout::peer::{Agreement, SocketPeer};
+use crate::fanout::peer::{Agreement, SignOfLife, SocketPeer};
 use crate::fanout::shard::Shard;
 
 /// Reads in one turn before other connections of the thread have theirs.
@@ -139,7 +139,7 @@ impl Connection {
 
     /// Deals with octets that arrived.
     fn arrived(&mut self, mut octets: &mut [u8]) {
-        self.peer.heard(self.shard.clock.ticks());
+        self.peer.heard(SignOfLife::Traffic, self.shard.clock.ticks());
         // Our own Close ends the decoding in the middle of what arrived; the peer's Close may stand in the rest.
         while !octets.is_empty() && matches!(self.phase, Phase::Open | Phase::Closing) {
             let consumed = self.decode(octets);

@@ -16,7 +16,7 @@ use stentor_websocket::decoder::Event;
 use stentor_websocket::frame::{self, Draft, Opcode};
 
 use super::{CloseEcho, SocketService, Speech};
-use crate::fanout::peer::{Peer, SocketPeer};
+use crate::fanout::peer::{Peer, SignOfLife, SocketPeer};
 use crate::fanout::shard::Shard;
 use crate::realm::{Directory, Realm};
 
@@ -76,7 +76,7 @@ impl Talk {
         match event {
             Event::Close(code, reason) => return Some(Ending::TheirClose(self.close_reply(code, reason))),
             Event::Ping(payload) => self.shard.pushed(&self.peer, self.peer.outbox.push_pong(frame::pong(payload))),
-            Event::Pong(_) => {}
+            Event::Pong(_) => self.peer.heard(SignOfLife::Pong, self.shard.clock.ticks()),
             Event::Text(_) | Event::Binary(_) if closing => {}
             Event::Text(text) => return self.message(text.as_bytes(), Opcode::Text),
             Event::Binary(octets) => return self.message(octets, Opcode::Binary),
@@ -159,7 +159,7 @@ impl Talk {
     fn step(&mut self, step: Step<'_>, directory: &Directory) -> ControlFlow<Ending> {
         match step {
             Step::Ignore => {}
-            Step::Send(message) => self.peer.send(&message, &self.shard),
+            Step::Send(message) => self.peer.tell(&message, &self.shard),
             Step::Join(admission) => {
                 let Some(realm) = directory.get(&admission.realm) else {
                     let step = self.session.violate("the realm is gone");
@@ -182,14 +182,14 @@ impl Talk {
             }
             Step::Leave(goodbye) => {
                 self.leave();
-                self.peer.send(&goodbye, &self.shard);
+                self.peer.tell(&goodbye, &self.shard);
                 if self.service.habits.open_ticks > 0 {
                     self.peer.set_deadline(self.shard.clock.ticks() + self.service.habits.open_ticks);
                 }
             }
             Step::Abort(message) => {
                 self.leave();
-                self.peer.send(&message, &self.shard);
+                self.peer.tell(&message, &self.shard);
                 let stentor_wamp::message::RouterMessage::Abort { message, reason } = message else {
                     return ControlFlow::Continue(());
                 };

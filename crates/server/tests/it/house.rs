@@ -116,7 +116,10 @@ pub(crate) fn router(transports: Value) -> Value {
 fn realm() -> Value {
     let all = json!({"publish": true, "subscribe": true, "call": true, "register": true});
     json!({"name": "realm1", "roles": [
-        {"name": "anonymous", "permissions": [{"uri": "", "match": "prefix", "allow": all}]},
+        {"name": "anonymous", "permissions": [
+            {"uri": "", "match": "prefix", "allow": all},
+            {"uri": "wamp.session.kill", "match": "prefix", "allow": all},
+        ]},
         {"name": "member", "permissions": [{"uri": "", "match": "prefix", "allow": all}]},
         {"name": "open", "permissions": [
             {"uri": "", "match": "prefix", "allow": all, "disclose": {"publisher": true, "caller": true}},

@@ -124,7 +124,7 @@ async fn methods() {
     http.send(crate::http::head("OPTIONS", "/push", &[])).await;
     let reply = http.reply().await;
     assert_eq!((reply.status, reply.text()), (204, ""));
-    assert_eq!(reply.header("allow"), Some("POST, PUT"));
+    assert_eq!(reply.header("allow"), Some("POST, PUT, OPTIONS"));
     assert_eq!(reply.header("access-control-allow-methods"), None);
 }
 

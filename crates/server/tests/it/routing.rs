@@ -165,7 +165,7 @@ async fn a_result_that_json_cannot_express_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_error_that_json_cannot_express_loses_its_payload_only() {
+async fn an_error_that_json_cannot_express_is_another_error() {
     let node = node();
     let mut callee = node.session_in("wamp.2.msgpack").await;
     callee.register("com.p").await;
@@ -173,5 +173,19 @@ async fn an_error_that_json_cannot_express_loses_its_payload_only() {
     caller.send(json!([48, 1, {}, "com.p"])).await;
     let invocation = callee.expect(68).await;
     send_nan(&mut callee, &json!([8, 68, invocation[1], {}, "com.bad", ["NaN"]])).await;
-    assert_eq!(caller.message().await, json!([8, 48, 1, {}, "com.bad"]));
+    let error = caller.expect(8).await;
+    assert_eq!((&error[1], &error[2], &error[4]), (&json!(48), &json!(1), &json!("wamp.error.runtime_error")));
+}
+
+#[tokio::test]
+async fn arguments_that_the_callee_cannot_be_told_are_an_error() {
+    let node = node();
+    let mut callee = node.session().await;
+    callee.register("com.p").await;
+    let mut caller = node.session_in("wamp.2.msgpack").await;
+    send_nan(&mut caller, &json!([48, 1, {}, "com.p", ["NaN"]])).await;
+    let error = caller.expect(8).await;
+    assert_eq!((&error[1], &error[2]), (&json!(48), &json!(1)));
+    caller.send(json!([48, 2, {}, "com.p", [1]])).await;
+    assert_eq!(callee.expect(68).await[4], json!([1]));
 }

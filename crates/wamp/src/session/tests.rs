@@ -8,7 +8,7 @@ use ring::hmac;
 
 use crate::auth::{AuthPolicy, CraUser, Salting, Secret, TicketPrincipal};
 use crate::router::Settings;
-use crate::session::RequestIds;
+use crate::session::{RequestIds, Session, Step};
 use crate::transcript::{Setting, check, check_in, settings};
 
 const HELLO: &str = r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#;
@@ -261,6 +261,16 @@ fn after_the_routers_own_goodbye_only_the_clients_counts() {
         a x
         "#,
     );
+}
+
+#[test]
+fn a_bad_frame_after_goodbye_is_not_worth_an_abort() {
+    let mut session = Session::default();
+    session.closing();
+    assert_eq!(session.violate("a text frame"), Step::Ignore);
+    let mut session = Session::default();
+    assert!(matches!(session.violate("a text frame"), Step::Abort(_)));
+    assert_eq!(session.violate("another one"), Step::Ignore, "one ABORT is enough");
 }
 
 #[test]

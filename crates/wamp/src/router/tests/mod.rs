@@ -2,6 +2,8 @@
 
 mod broker;
 mod dealer;
+mod limits;
 mod meta;
+mod outside;
 mod permissions;
 mod properties;

@@ -1,0 +1,111 @@
+//! Every table of a realm has its limit, and reaching it harms nobody but the one who reaches it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stentor_model::{PublicationId, RequestId, SessionId};
+
+use crate::broker::{Broker, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
+use crate::codec::{OwnedPayload, Serializer};
+use crate::dealer::{Answer, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destination, Progress};
+use crate::identity::{Features, Identity, Member};
+use crate::pattern::WILDCARD_COMPONENTS_MAX;
+use crate::router::REGISTRATIONS_PER_SESSION_MAX;
+use crate::transcript::{Setting, World, check};
+use crate::value::Dict;
+
+pub(super) fn member(session: u64, authrole: &str) -> Member<usize> {
+    let session = SessionId::new(session).unwrap();
+    let identity = Identity {
+        session,
+        authid: "outside".into(),
+        authrole: authrole.into(),
+        authmethod: "anonymous",
+        authprovider: "anonymous",
+        features: Features::default(),
+    };
+    Member { session, identity: Arc::new(identity), peer: 0 }
+}
+
+fn event(payload: Bytes) -> Retained {
+    Retained {
+        publication: PublicationId::FIRST,
+        details: Dict::new(),
+        payload: OwnedPayload { serializer: Serializer::Json, args: Some(payload), kwargs: None },
+        filter: None,
+    }
+}
+
+#[test]
+fn retained_topics() {
+    let mut broker = Broker::<usize>::default();
+    for topic in 0..RETAINED_TOPICS_MAX {
+        assert_eq!(broker.retain(&format!("t{topic}"), event(Bytes::new())), Ok(()));
+    }
+    assert_eq!(broker.retain("more", event(Bytes::new())), Err(RetentionFull));
+    assert_eq!(broker.retain("t7", event(Bytes::from_static(b"[7]"))), Ok(()), "another event of the same topic");
+}
+
+#[test]
+fn retained_octets() {
+    let mut broker = Broker::<usize>::default();
+    let half = Bytes::from(vec![0; RETAINED_BYTES_MAX / 2]);
+    let check = |broker: &mut Broker<usize>, topic: &str, payload: &Bytes, expected| {
+        assert_eq!(broker.retain(topic, event(payload.clone())), expected, "{topic} {}", payload.len());
+    };
+    check(&mut broker, "a", &half, Ok(()));
+    check(&mut broker, "b", &half, Ok(()));
+    check(&mut broker, "c", &Bytes::from_static(b"1"), Err(RetentionFull));
+    // What takes the place of another counts only for the difference.
+    check(&mut broker, "b", &half, Ok(()));
+    check(&mut broker, "b", &Bytes::new(), Ok(()));
+    check(&mut broker, "c", &half, Ok(()));
+}
+
+#[test]
+fn calls_of_one_session() {
+    let (callee, caller, other) = (member(1, "user"), member(2, "user"), member(3, "user"));
+    let mut dealer = Dealer::default();
+    dealer.register(&callee, "p").unwrap();
+    let request = |at: usize| RequestId::new(at as u64).unwrap();
+    let call =
+        |dealer: &mut Dealer<usize>, by: &Member<usize>, at| dealer.call(by, request(at), "p", Progress::Unwanted);
+    let first = call(&mut dealer, &caller, 1).unwrap();
+    for at in 2..=CALLS_PER_SESSION_MAX {
+        call(&mut dealer, &caller, at).unwrap();
+    }
+    assert_eq!(call(&mut dealer, &caller, CALLS_PER_SESSION_MAX + 1).unwrap_err(), CallRefusal::TooMany);
+    assert!(call(&mut dealer, &other, 1).is_ok(), "another session has a budget of its own");
+    assert!(
+        matches!(dealer.answer(callee.session, first.id, Answer::Final), Destination::Caller(_, at) if at == request(1))
+    );
+    assert!(call(&mut dealer, &caller, 1).is_ok(), "an answered call makes room");
+}
+
+#[test]
+fn components_of_a_wildcard() {
+    let subscribe = |components: usize, answer: &str| {
+        let pattern = ".".repeat(components - 1);
+        check(&format!("+ a user\na > [32,1,{{\"match\":\"wildcard\"}},\"{pattern}\"]\na < {answer}"));
+    };
+    subscribe(WILDCARD_COMPONENTS_MAX, "[33,1,1]");
+    subscribe(WILDCARD_COMPONENTS_MAX + 1, r#"[8,32,1,{},"wamp.error.invalid_uri",["…"]]"#);
+}
+
+#[test]
+fn registrations_of_one_session() {
+    let mut world = World::new(Setting::default(), Serializer::Json);
+    world.join("a", "user").unwrap();
+    let place = world.place("a");
+    let mut register = |request: usize| {
+        world.receive(place, format!(r#"[64,{request},{{}},"p{request}"]"#).as_bytes());
+        let got = world.take();
+        assert_eq!(got.len(), 1);
+        got[0].1.clone()
+    };
+    for request in 1..=REGISTRATIONS_PER_SESSION_MAX {
+        assert_eq!(register(request), format!("[65,{request},{request}]"));
+    }
+    let request = REGISTRATIONS_PER_SESSION_MAX + 1;
+    assert_eq!(register(request), format!(r#"[8,64,{request},{{}},"wamp.error.unavailable",["…"]]"#));
+}
