@@ -61,6 +61,12 @@ impl Gauge {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One more, unless it is at this limit; threads that ask at the same time cannot pass it together.
+    pub fn increment_below(&self, limit: u64) -> bool {
+        let next = |number| (number < limit).then_some(number + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
     /// One less.
     pub fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);

@@ -38,11 +38,14 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// Answers a handshake and, when it succeeds, starts the connection.
 pub(crate) fn upgrade(request: Request<Incoming>, service: &Arc<SocketService>, shard: &Rc<Shard>) -> Reply {
-    match negotiate(&request, service, shard) {
+    match negotiate(&request, service) {
         Err(reply) => *reply,
         Ok(handshake) => {
+            if !service.open.increment_below(service.habits.connections_max as u64) {
+                shard.meters.refused_full.increment();
+                return reply::text(503, "The transport is full (max_sessions)");
+            }
             let (reply, agreement, compression) = handshake.into_parts();
-            service.open.increment();
             start(request, agreement, compression, service, shard);
             reply
         }
@@ -78,7 +81,7 @@ impl Handshake {
     }
 }
 
-fn negotiate(request: &Request<Incoming>, service: &SocketService, shard: &Shard) -> Result<Handshake, Box<Reply>> {
+fn negotiate(request: &Request<Incoming>, service: &SocketService) -> Result<Handshake, Box<Reply>> {
     let fields = Fields(request.headers());
     let version = if request.version() == Version::HTTP_11 { HttpVersion::Http11 } else { HttpVersion::Other };
     let accept =
@@ -86,10 +89,6 @@ fn negotiate(request: &Request<Incoming>, service: &SocketService, shard: &Shard
     let origin = request.headers().get(header::ORIGIN).map(|value| value.to_str().unwrap_or("?"));
     if !service.origins.admits(origin) {
         return Err(Box::new(reply::text(403, "Pages of this origin may not connect (allowed_origins)")));
-    }
-    if service.open.get() >= service.habits.connections_max as u64 {
-        shard.meters.refused_full.increment();
-        return Err(Box::new(reply::text(503, "The transport is full (max_sessions)")));
     }
     let values = |name| handshake::Headers::values(&fields, name);
     let (format, subprotocol) = if service.is_echo() {
