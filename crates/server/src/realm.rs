@@ -251,14 +251,28 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
     outcome
 }
 
-/// Sends a message. Whoever waits for an answer that has no equal in its serializer gets an ERROR in its place.
+/// Sends a message. Whoever waits for an answer that has no equal in its serializer gets an ERROR in its place; an ERROR
+/// keeps its URI, which says what happened, and loses its payload.
 fn send_or_refuse(to: &Peer, message: &RouterMessage<'_>, shard: &Shard) {
     if to.send(message, shard).is_ok() {
         return;
     }
-    if let RouterMessage::Result { request, .. } | RouterMessage::Error { request, .. } = message {
-        let refusal = Refusal::unencodable_answer();
-        refuse(to, RequestKind::Call, *request, &refusal, shard);
+    match message {
+        RouterMessage::Result { request, .. } => {
+            refuse(to, RequestKind::Call, *request, &Refusal::unencodable_answer(), shard);
+        }
+        RouterMessage::Error { kind, request, error, .. } => {
+            let bare = RouterMessage::Error {
+                kind: *kind,
+                request: *request,
+                details: Dict::new(),
+                error: error.as_ref().into(),
+                payload: Payload::none(Serializer::Json),
+            };
+            let sent = to.send(&bare, shard);
+            debug_assert!(sent.is_ok(), "a URI has an equal in every serializer");
+        }
+        _ => {}
     }
 }
 

@@ -52,7 +52,8 @@ impl Files {
         match self.find(rest).await {
             None => reply::text(404, "There is no such file"),
             Some(Found::Directory(_)) if !path.ends_with('/') && !path.is_empty() => {
-                reply::redirect(301, &format!("{}/", path))
+                // Two slashes in front would make the target another host's address.
+                reply::redirect(301, &format!("/{}/", path.trim_start_matches('/')))
             }
             Some(Found::Directory(directory)) => self.list(&directory).await,
             Some(Found::File(file)) => self.send(&file, headers).await,

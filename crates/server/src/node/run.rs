@@ -193,11 +193,11 @@ async fn serve_arrivals(
 ) {
     let down = shutdown.clone();
     loop {
+        // The channel ends a moment before the listeners are closed, so only the word itself begins the drain.
         let arrived = tokio::select! {
-            arrived = incoming.recv() => arrived,
-            _ = shutdown.wait_for(|down| *down) => None,
+            Some(arrived) = incoming.recv() => arrived,
+            _ = shutdown.wait_for(|down| *down) => return,
         };
-        let Some(arrived) = arrived else { return };
         task::spawn(shard, welcome(arrived, Rc::clone(shard), down.clone()));
     }
 }
