@@ -139,13 +139,19 @@ impl Outbox {
         self.ask_for_flush(&mut queue)
     }
 
-    /// Puts a pong in the place of one that still waits.
+    /// Queues a pong. While the socket is full only the newest one waits (RFC 6455 section 5.5.3 allows it), so a flood of
+    /// pings fills nothing.
     pub fn push_pong(&self, frame: Bytes) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
             return Pushed::Closed;
         }
-        queue.pong = Some(frame);
+        if queue.blocked {
+            queue.pong = Some(frame);
+        } else {
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+        }
         self.ask_for_flush(&mut queue)
     }
 
@@ -367,12 +373,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_pong_waits() {
-        let outbox = Outbox::new(100, Flusher::Owner);
+    fn only_the_newest_pong_waits_for_a_full_socket() {
+        let outbox = Outbox::new(100, Flusher::Anybody);
         outbox.push_pong(frame("1"));
         outbox.push_pong(frame("2"));
         let mut taken = Vec::new();
+        assert_eq!(outbox.flush(socket(&mut taken, 1)), Flushed::Blocked);
+        outbox.push_pong(frame("3"));
+        outbox.push_pong(frame("4"));
         assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
-        assert_eq!(taken, b"2");
+        // It passes what waited before it: a peer that reads slowly must not be taken for dead.
+        assert_eq!(taken, b"142");
     }
 }
