@@ -5,6 +5,7 @@
 //! SUBSCRIBED come before the first event and nothing come after UNSUBSCRIBED, whatever the threads do.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use stentor_model::{PublicationId, RequestId, SessionId};
@@ -18,6 +19,7 @@ use stentor_wamp::session::{Admission, Realms, RequestIds};
 use stentor_wamp::value::{Dict, Value};
 
 use crate::fanout::frames::{self, FrameCache, PayloadForms};
+use crate::fanout::outbox::Pushed;
 use crate::fanout::peer::Peer;
 use crate::fanout::shard::Shard;
 
@@ -200,8 +202,8 @@ fn deliver(fanout: &Fanout<'_, Peer>, payload: Payload<'_>, shard: &Shard) -> us
             });
             match frame {
                 Some(frame) => {
-                    peer.push(frame, shard);
-                    count += 1;
+                    let pushed = peer.push(frame, shard);
+                    count += usize::from(!matches!(pushed, Pushed::Closed | Pushed::Overflow));
                 }
                 None => shard.meters.events_unencodable.increment(),
             }
@@ -232,8 +234,9 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
             }
             Action::Retained { to, subscription } => {
                 // An event that has no equal in this serializer is counted, as in every fan-out.
-                router.retained(&to, subscription, &mut |event| {
-                    let _counted = to.peer.send(&event, shard);
+                router.retained(&to, subscription, &mut |event| match to.peer.send(&event, shard) {
+                    Ok(Pushed::Closed | Pushed::Overflow) => ControlFlow::Break(()),
+                    Ok(_) | Err(_) => ControlFlow::Continue(()),
                 });
             }
             Action::Publish(event) => {
@@ -242,7 +245,7 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
             }
             Action::Kill { to, reason } => {
                 if let Peer::Socket(peer) = to {
-                    peer.say_goodbye(&reason, shard);
+                    peer.kill(&reason, shard);
                 }
             }
             Action::Violation(sentence) => outcome = Err(Violation(sentence)),

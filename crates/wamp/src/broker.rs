@@ -19,7 +19,7 @@ use crate::value::Dict;
 /// Topics with a retained event. Publishers choose topics freely, so without a bound they could fill the memory.
 pub const RETAINED_TOPICS_MAX: usize = 100_000;
 
-/// Octets of all retained payloads together, for the same reason.
+/// Octets of all retained events together: topics, payloads and lists of receivers. For the same reason.
 pub const RETAINED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One (topic, match) pair that somebody subscribed to.
@@ -111,10 +111,12 @@ impl Retained {
         self.filter.as_ref().is_none_or(|filter| filter.admits(who))
     }
 
-    fn bytes(&self) -> usize {
+    /// What keeping the event takes, as far as a publisher can drive it.
+    fn bytes(&self, topic: &str) -> usize {
         let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let payload = self.payload.as_payload();
-        length(payload.args) + length(payload.kwargs)
+        let filter = self.filter.as_ref().map_or(0, |filter| filter.bytes());
+        topic.len() + length(payload.args) + length(payload.kwargs) + filter
     }
 }
 
@@ -216,14 +218,21 @@ impl<P: Clone> Broker<P> {
     /// # Errors
     /// When [`RETAINED_TOPICS_MAX`] or [`RETAINED_BYTES_MAX`] would be passed; nothing changes then.
     pub fn retain(&mut self, topic: &str, event: Retained) -> Result<(), RetentionFull> {
-        let old = self.retained.get(topic).map(Retained::bytes);
-        let bytes = self.retained_bytes - old.unwrap_or(0) + event.bytes();
+        let old = self.retained.get(topic).map(|old| old.bytes(topic));
+        let bytes = self.retained_bytes - old.unwrap_or(0) + event.bytes(topic);
         if bytes > RETAINED_BYTES_MAX || (old.is_none() && self.retained.len() >= RETAINED_TOPICS_MAX) {
             return Err(RetentionFull);
         }
         self.retained_bytes = bytes;
         self.retained.insert(topic.into(), event);
         Ok(())
+    }
+
+    /// Keeps nothing for a topic any more.
+    pub fn forget(&mut self, topic: &str) {
+        if let Some(old) = self.retained.remove(topic) {
+            self.retained_bytes -= old.bytes(topic);
+        }
     }
 
     /// The retained events of the topics that a subscription covers.

@@ -44,6 +44,15 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Octets that the lists take in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let ids = self.exclude.len() + self.eligible.as_ref().map_or(0, Vec::len);
+        let lists = [Some(&self.exclude_authid), Some(&self.exclude_authrole)];
+        let lists = lists.into_iter().chain([self.eligible_authid.as_ref(), self.eligible_authrole.as_ref()]);
+        let names = lists.flatten().flatten().map(|name| size_of::<String>() + name.len());
+        size_of::<Self>() + ids * size_of::<SessionId>() + names.sum::<usize>()
+    }
+
     /// Whether `who` may receive the event.
     #[must_use]
     pub fn admits(&self, who: &Identity) -> bool {

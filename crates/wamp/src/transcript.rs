@@ -368,7 +368,10 @@ impl World {
                 }
                 Action::Retained { to, subscription } => {
                     let mut events = Vec::new();
-                    self.router.retained(&to, subscription, &mut |event| events.push(json(&event)));
+                    self.router.retained(&to, subscription, &mut |event| {
+                        events.push(json(&event));
+                        std::ops::ControlFlow::Continue(())
+                    });
                     // Retained events of several topics come in no order.
                     events.sort();
                     events.into_iter().for_each(|event| self.got_text(to.peer, event));

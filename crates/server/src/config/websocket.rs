@@ -68,7 +68,7 @@ pub struct WebSocketOptions {
     pub external_port: Option<u16>,
     /// Answers a plain GET with a short page instead of an error.
     pub enable_webstatus: bool,
-    /// Names the server and its version in the handshake.
+    /// Names the server's version on that page.
     pub show_server_version: bool,
     /// Time for the opening handshake.
     pub open_handshake_timeout: Duration,
@@ -148,7 +148,7 @@ impl Default for WebSocketOptions {
 }
 
 /// permessage-deflate parameters (RFC 7692 section 7.1).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeflateConfig {
     /// Asks clients to forget their window after each message.
     pub request_no_context_takeover: bool,
@@ -162,6 +162,19 @@ pub struct DeflateConfig {
     pub memory_level: Option<u8>,
 }
 
+impl Default for DeflateConfig {
+    fn default() -> Self {
+        Self {
+            // One compressor serves all sessions of a thread, so a window cannot outlive its message.
+            request_no_context_takeover: true,
+            request_max_window_bits: None,
+            no_context_takeover: true,
+            max_window_bits: None,
+            memory_level: None,
+        }
+    }
+}
+
 /// Octets that a frame, message or outbox limit may allow: past this, one client could exhaust a small machine.
 const SIZE_MAX: u64 = 1 << 30;
 
@@ -170,13 +183,18 @@ const TIMEOUT_MS_MAX: u64 = 3_600_000;
 
 /// Reads what a WebSocket transport and a WebSocket path have in common.
 pub(super) fn read(dict: &mut Dict<'_>, roster: &Roster) -> WebSocketConfig {
-    let url = dict.take("url").and_then(|cursor| url(&cursor));
+    let url = dict.take("url").inspect(without_effect).and_then(|cursor| url(&cursor));
     let serializers = dict.take("serializers").map_or_else(|| Serializer::ALL.to_vec(), |cursor| serializers(&cursor));
     let options = dict.take("options").map(|cursor| options(&cursor)).unwrap_or_default();
     let auth = auth::read(dict, roster);
     dict.ignore("debug", "the log level decides what is logged");
     dict.ignore("cookie", "clients are not tracked");
     WebSocketConfig { url, serializers, options, auth }
+}
+
+/// For what is read because Crossbar.io has it, checked, and then not used.
+fn without_effect(cursor: &Cursor<'_>) {
+    cursor.warn("has no effect: the node answers on its endpoint, whatever name or port clients see");
 }
 
 fn url(cursor: &Cursor<'_>) -> Option<String> {
@@ -222,8 +240,11 @@ fn serializers(cursor: &Cursor<'_>) -> Vec<Serializer> {
 fn options(cursor: &Cursor<'_>) -> WebSocketOptions {
     let mut options = WebSocketOptions::default();
     let Some(mut dict) = cursor.dict() else { return options };
-    options.external_port =
-        dict.take("external_port").and_then(|cursor| cursor.integer(1..=65_535)).and_then(|port| port.try_into().ok());
+    options.external_port = dict
+        .take("external_port")
+        .inspect(without_effect)
+        .and_then(|cursor| cursor.integer(1..=65_535))
+        .and_then(|port| port.try_into().ok());
     dict.flag("enable_webstatus", &mut options.enable_webstatus);
     dict.flag("show_server_version", &mut options.show_server_version);
     dict.deadline_ms("open_handshake_timeout", 0..=TIMEOUT_MS_MAX, &mut options.open_handshake_timeout);
@@ -282,14 +303,27 @@ fn pings(dict: &mut Dict<'_>, options: &mut WebSocketOptions) {
 fn compression(mut dict: Dict<'_>) -> Option<DeflateConfig> {
     let deflate = dict.dict("deflate").map(|mut dict| {
         let mut deflate = DeflateConfig::default();
-        dict.flag("request_no_context_takeover", &mut deflate.request_no_context_takeover);
-        dict.flag("no_context_takeover", &mut deflate.no_context_takeover);
+        for (key, field) in [
+            ("request_no_context_takeover", &mut deflate.request_no_context_takeover),
+            ("no_context_takeover", &mut deflate.no_context_takeover),
+        ] {
+            let Some(cursor) = dict.take(key) else { continue };
+            if cursor.flag() == Some(false) {
+                cursor.warn("has no effect: no session keeps a window of its own, so this is always on");
+            }
+            *field = true;
+        }
         for (key, least, most, field) in [
             ("request_max_window_bits", 9, 15, &mut deflate.request_max_window_bits),
             ("max_window_bits", 9, 15, &mut deflate.max_window_bits),
             ("memory_level", 1, 9, &mut deflate.memory_level),
         ] {
-            let found = dict.take(key).and_then(|cursor| cursor.integer(least..=most));
+            let found = dict.take(key).and_then(|cursor| {
+                if key == "memory_level" {
+                    cursor.warn("has no effect: all sessions of a thread share one compressor");
+                }
+                cursor.integer(least..=most)
+            });
             *field = found.and_then(|found| found.try_into().ok());
         }
         dict.finish();

@@ -27,8 +27,10 @@ pub enum CloseCause {
     PingTimeout,
     /// The peer did not join in time, or did not close in time.
     HandshakeTimeout,
-    /// The session was killed or the node goes down.
-    Goodbye,
+    /// The session was killed; GOODBYE is in the outbox.
+    Killed,
+    /// The node goes down.
+    Shutdown,
 }
 
 /// What one flush achieved.
@@ -43,13 +45,15 @@ pub enum Flushed {
 }
 
 /// What one push did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// Somebody must flush this outbox at the end of the turn.
     Flush,
     /// Whoever flushes it knows already.
     Queued,
-    /// The outbox was full and is now closed.
+    /// The outbox is full of what nobody has tried to write yet. The frame is given back: flush, and push it again.
+    Full(Bytes),
+    /// The socket takes no more and the outbox is full: it is now closed.
     Overflow,
     /// It was closed before; the frame is gone.
     Closed,
@@ -82,6 +86,8 @@ struct Queue {
     marked: bool,
     /// The socket was full; the owner waits until it takes more.
     blocked: bool,
+    /// A full socket has taken octets since somebody last asked.
+    progress: bool,
     /// Part of the first frame has been written.
     started: bool,
     /// Nothing is accepted any more but the last frame.
@@ -122,12 +128,18 @@ impl Outbox {
     }
 
     /// Puts one whole frame at the end.
+    ///
+    /// Only a peer that does not take its octets is too slow. What merely waits for the end of the turn is written first,
+    /// where any thread may write.
     pub fn push(&self, frame: Bytes) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
             return Pushed::Closed;
         }
         if queue.bytes + frame.len() > self.bytes_max && !queue.frames.is_empty() {
+            if self.flusher == Flusher::Anybody && !queue.blocked {
+                return Pushed::Full(frame);
+            }
             queue.clear();
             queue.closed = true;
             queue.cause = Some(CloseCause::OutboxFull);
@@ -217,9 +229,9 @@ impl Outbox {
         match flushed {
             Flushed::Empty => queue.blocked = false,
             Flushed::Blocked => {
-                queue.blocked = true;
-                // An owner that flushes itself is waiting for its stream already; waking it would make it spin.
-                if self.flusher == Flusher::Anybody {
+                let was_blocked = std::mem::replace(&mut queue.blocked, true);
+                // Once is enough: an owner that knows is waiting for its stream, and waking it again would make it spin.
+                if self.flusher == Flusher::Anybody && !was_blocked {
                     queue.wake();
                 }
             }
@@ -232,6 +244,11 @@ impl Outbox {
             }
         }
         flushed
+    }
+
+    /// Whether a full socket has taken octets since this was last asked: a slow reader is alive.
+    pub fn take_progress(&self) -> bool {
+        std::mem::take(&mut self.lock().progress)
     }
 
     /// Whether the owner has to wait for the socket.
@@ -274,6 +291,7 @@ fn drain(queue: &mut Queue, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<
 
 fn advance(queue: &mut Queue, mut written: usize) {
     queue.bytes -= written;
+    queue.progress |= queue.blocked;
     while let Some(first) = queue.frames.front_mut() {
         if written < first.len() {
             first.advance(written);
@@ -338,6 +356,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_tried_to_write_is_written_first() {
+        let outbox = Outbox::new(10, Flusher::Anybody);
+        outbox.push(frame("12345678"));
+        assert_eq!(outbox.push(frame("abcde")), Pushed::Full(frame("abcde")));
+        let mut taken = Vec::new();
+        assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
+        assert_eq!(outbox.push(frame("abcde")), Pushed::Flush);
+        let owned = Outbox::new(10, Flusher::Owner);
+        owned.push(frame("12345678"));
+        assert_eq!(owned.push(frame("abcde")), Pushed::Overflow);
+    }
+
+    #[test]
     fn a_full_outbox_closes_and_keeps_the_frame_boundary() {
         let outbox = Outbox::new(10, Flusher::Anybody);
         outbox.push(frame("12345678"));
@@ -353,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_not_woken_by_its_own_flush() {
+    fn an_owner_is_woken_once_and_never_by_itself() {
         struct Count(std::sync::atomic::AtomicUsize);
         impl std::task::Wake for Count {
             fn wake(self: std::sync::Arc<Self>) {
@@ -366,6 +397,9 @@ mod tests {
             outbox.push(frame("hello"));
             outbox.take_cause(&Waker::from(std::sync::Arc::clone(&count)));
             assert_eq!(outbox.flush(socket(&mut Vec::new(), 3)), Flushed::Blocked);
+            // A second attempt on the same full socket tells the owner nothing new.
+            outbox.take_cause(&Waker::from(std::sync::Arc::clone(&count)));
+            assert_eq!(outbox.flush(socket(&mut Vec::new(), 0)), Flushed::Blocked);
             assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), expected, "{flusher:?}");
         };
         check(Flusher::Anybody, 1);

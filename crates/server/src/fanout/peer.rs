@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::frames::{self, Form};
-use super::outbox::{CloseCause, Flushed, Flusher, Outbox};
+use super::outbox::{CloseCause, Flushed, Flusher, Outbox, Pushed};
 use super::shard::Shard;
 
 /// Whoever is behind a session.
@@ -77,8 +77,6 @@ pub struct SocketPeer {
     pinged: AtomicU8,
     /// The tick at which the connection ends unless something happens before; 0 for none.
     deadline: AtomicU32,
-    /// The session is in a realm.
-    joined: AtomicBool,
     /// GOODBYE has been said on the router's own account.
     goodbye: AtomicBool,
 }
@@ -96,7 +94,6 @@ impl SocketPeer {
             heard: AtomicU32::new(now),
             pinged: AtomicU8::new(0),
             deadline: AtomicU32::new(deadline),
-            joined: AtomicBool::new(false),
             goodbye: AtomicBool::new(false),
         })
     }
@@ -119,20 +116,26 @@ impl SocketPeer {
     }
 
     /// Queues a frame.
-    pub fn push(self: &Arc<Self>, frame: Bytes, shard: &Shard) {
-        shard.pushed(self, self.outbox.push(frame));
+    pub fn push(self: &Arc<Self>, frame: Bytes, shard: &Shard) -> Pushed {
+        let pushed = match self.outbox.push(frame) {
+            Pushed::Full(frame) => {
+                self.flush();
+                self.outbox.push(frame)
+            }
+            pushed => pushed,
+        };
+        shard.pushed(self, &pushed);
+        pushed
     }
 
     /// Queues a message.
     ///
     /// # Errors
     /// When its payload has no equal in the peer's serializer. It is counted and nothing is sent.
-    pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) -> Result<(), TranscodeError> {
-        match frames::frame(message, self.form(), &mut shard.deflater.borrow_mut()) {
-            Ok(frame) => {
-                self.push(frame, shard);
-                Ok(())
-            }
+    pub fn send(self: &Arc<Self>, message: &RouterMessage<'_>, shard: &Shard) -> Result<Pushed, TranscodeError> {
+        let frame = frames::frame(message, self.form(), &mut shard.deflater.borrow_mut());
+        match frame {
+            Ok(frame) => Ok(self.push(frame, shard)),
             Err(error) => {
                 shard.meters.events_unencodable.increment();
                 Err(error)
@@ -172,21 +175,18 @@ impl SocketPeer {
         self.deadline.store(tick, Ordering::Relaxed);
     }
 
-    /// Notes whether the session is in a realm; only then is there somebody to say GOODBYE to.
-    pub fn set_joined(&self, joined: bool) {
-        self.joined.store(joined, Ordering::Relaxed);
+    /// Says GOODBYE to a session that a meta procedure has taken out of its realm.
+    pub fn kill(self: &Arc<Self>, reason: &str, shard: &Shard) {
+        self.say_goodbye(reason, shard);
+        self.outbox.close(CloseCause::Killed);
     }
 
     /// Says GOODBYE on the router's own account; the client has two seconds to answer.
     pub fn say_goodbye(self: &Arc<Self>, reason: &str, shard: &Shard) {
-        if self.goodbye.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if self.joined.load(Ordering::Relaxed) {
+        if !self.goodbye.swap(true, Ordering::Relaxed) {
             self.tell(&RouterMessage::Goodbye { reason: reason.into() }, shard);
+            self.set_deadline(shard.clock.ticks() + GOODBYE_TICKS);
         }
-        self.set_deadline(shard.clock.ticks() + GOODBYE_TICKS);
-        self.outbox.close(CloseCause::Goodbye);
     }
 
     /// Looks after pings and deadlines.
@@ -199,6 +199,10 @@ impl SocketPeer {
         let Keepalive { interval, timeout, ping_bytes, .. } = self.agreement.keepalive;
         if interval == 0 {
             return;
+        }
+        if self.outbox.take_progress() {
+            // A ping may wait behind much that a slow line is still taking.
+            self.heard(SignOfLife::Pong, now);
         }
         let silence = now.saturating_sub(self.heard.load(Ordering::Relaxed));
         if self.pinged.load(Ordering::Relaxed) == 0 {
@@ -262,10 +266,10 @@ impl Peer {
     ///
     /// # Errors
     /// When its payload has no equal in the serializer of whoever is behind the session.
-    pub fn send(&self, message: &RouterMessage<'_>, shard: &Shard) -> Result<(), TranscodeError> {
+    pub fn send(&self, message: &RouterMessage<'_>, shard: &Shard) -> Result<Pushed, TranscodeError> {
         match self {
             Self::Socket(peer) => peer.send(message, shard),
-            Self::Caller(caller) => caller.send(message, shard),
+            Self::Caller(caller) => caller.send(message, shard).map(|()| Pushed::Queued),
         }
     }
 }

@@ -15,7 +15,7 @@ use stentor_model::PublicationId;
 use stentor_websocket::deflate::{Deflater, Inflater};
 use tokio::sync::Notify;
 
-use super::outbox::Pushed;
+use super::outbox::{CloseCause, Pushed};
 use super::peer::SocketPeer;
 use crate::clock::Clock;
 use crate::meter::Meters;
@@ -43,6 +43,17 @@ pub struct Shard {
     work: Notify,
     sessions: RefCell<HashMap<u64, Arc<SocketPeer>>>,
     next_session: Cell<u64>,
+    http: Cell<usize>,
+}
+
+/// An HTTP connection that is being served.
+#[derive(Debug)]
+pub struct HttpGuard(Rc<Shard>);
+
+impl Drop for HttpGuard {
+    fn drop(&mut self) {
+        self.0.http.set(self.0.http.get() - 1);
+    }
 }
 
 impl std::fmt::Debug for Shard {
@@ -66,6 +77,7 @@ impl Shard {
             work: Notify::new(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
+            http: Cell::new(0),
         })
     }
 
@@ -80,7 +92,7 @@ impl Shard {
     }
 
     /// Deals with the outcome of a push.
-    pub fn pushed(&self, peer: &Arc<SocketPeer>, pushed: Pushed) {
+    pub fn pushed(&self, peer: &Arc<SocketPeer>, pushed: &Pushed) {
         match pushed {
             Pushed::Flush => {
                 let mut dirty = self.dirty.borrow_mut();
@@ -90,7 +102,7 @@ impl Shard {
                 }
             }
             Pushed::Overflow => self.meters.closed_outbox_full.increment(),
-            Pushed::Queued | Pushed::Closed => {}
+            Pushed::Queued | Pushed::Closed | Pushed::Full(_) => {}
         }
     }
 
@@ -147,12 +159,22 @@ impl Shard {
         }
     }
 
-    /// Says GOODBYE to every session of this thread.
-    pub fn close_all(&self, reason: &'static str) {
-        let peers: Vec<_> = self.sessions.borrow().values().cloned().collect();
-        for peer in peers {
-            peer.say_goodbye(reason, self);
+    /// Tells every connection of this thread that the node goes down.
+    pub fn close_all(&self) {
+        for peer in self.sessions.borrow().values() {
+            peer.outbox.close(CloseCause::Shutdown);
         }
+    }
+
+    /// Counts an HTTP connection for as long as the guard lives.
+    pub fn serve_http(self: &Rc<Self>) -> HttpGuard {
+        self.http.set(self.http.get() + 1);
+        HttpGuard(Rc::clone(self))
+    }
+
+    /// How many HTTP connections this thread serves.
+    pub fn http_count(&self) -> usize {
+        self.http.get()
     }
 
     /// How many connections this thread looks after.

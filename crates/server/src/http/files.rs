@@ -77,7 +77,10 @@ impl Files {
         if !tokio::fs::metadata(&path).await.ok()?.is_dir() {
             return Some(Found::File(path));
         }
-        let inside = path.join(&self.default_file);
+        let inside = tokio::fs::canonicalize(path.join(&self.default_file)).await.unwrap_or_default();
+        if inside.is_absolute() && !inside.starts_with(&root) {
+            return None;
+        }
         match tokio::fs::metadata(&inside).await {
             Ok(found) if found.is_file() && (rest.is_empty() || rest.ends_with('/')) => Some(Found::File(inside)),
             Ok(_) => Some(Found::Directory(path)),
@@ -189,6 +192,8 @@ mod tests {
         std::fs::write(root.join("a b.txt"), "blank").unwrap();
         std::fs::write(root.join(".hidden"), "no").unwrap();
         std::os::unix::fs::symlink(outside.path().join("secret"), root.join("link")).unwrap();
+        std::fs::create_dir(root.join("trap")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), root.join("trap/index.html")).unwrap();
         let files = Files {
             directory: root,
             default_file: "index.html".into(),
@@ -206,6 +211,7 @@ mod tests {
             ("..%2fsecret", 404),
             (".hidden", 404),
             ("link", 404),
+            ("trap/", 404),
             ("sub", 404),
             ("nothing", 404),
             ("%zz", 404),

@@ -24,15 +24,18 @@ use super::reply::{self, Reply};
 use super::serve::Remote;
 use crate::fanout::shard::Shard;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
-use crate::pusher::batch::{self, Posted};
+use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::{Gate, GateOptions, Head};
+use crate::pusher::gate::{Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
 
 /// How long a body may take to arrive. A body that trickles would otherwise hold its connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Items of a batch that are published before other tasks of the thread have their turn.
+const BATCH_TURN_ITEMS: usize = 64;
 
 /// Everything that the publishing and the calling service have in common.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub struct Submitter {
     pub identity: Arc<Identity>,
     /// The path, for logs.
     pub path: String,
+    memories: Arc<Memories>,
 }
 
 /// What a reload may change.
@@ -111,10 +115,17 @@ impl Conditions {
 }
 
 impl Submitter {
-    /// A service behind `gate`.
+    /// A service with these conditions; signed requests are remembered in `memories`.
     #[must_use]
-    pub fn new(gate: Gate, realm: Arc<Realm>, identity: Arc<Identity>, cors: Vec<String>, path: String) -> Self {
-        Self { conditions: RwLock::new(Arc::new(Conditions { gate, cors })), realm, identity, path }
+    pub fn new(
+        (options, cors): (GateOptions, Vec<String>),
+        memories: Arc<Memories>,
+        realm: Arc<Realm>,
+        identity: Arc<Identity>,
+        path: String,
+    ) -> Self {
+        let gate = Gate::sharing(options, &memories);
+        Self { conditions: RwLock::new(Arc::new(Conditions { gate, cors })), realm, identity, path, memories }
     }
 
     /// What is in force now.
@@ -124,9 +135,9 @@ impl Submitter {
 
     /// Puts other conditions in force, from the next request on.
     pub fn set_conditions(&self, options: GateOptions, cors: Vec<String>) {
-        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
-        let gate = conditions.gate.succeeded_by(options);
-        *conditions = Arc::new(Conditions { gate, cors });
+        let gate = Gate::sharing(options, &self.memories);
+        let fresh = Arc::new(Conditions { gate, cors });
+        *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// Head, body, signature.
@@ -158,6 +169,7 @@ fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
     Head {
         method: request.method().as_str(),
         content_type: all(header::CONTENT_TYPE),
+        from_page: headers.contains_key(header::ORIGIN),
         content_length: headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())
@@ -223,7 +235,10 @@ impl PushService {
     async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
-        let outcome = outcome.and_then(|media| self.publish_all(media, &body, shard));
+        let outcome = match outcome {
+            Ok(media) => self.publish_all(media, &body, shard).await,
+            Err(refusal) => Err(refusal),
+        };
         let (status, reply) = match &outcome {
             Ok(Outcome::One(published)) => {
                 let status = self.name.success_status();
@@ -243,33 +258,38 @@ impl PushService {
         reply
     }
 
-    fn publish_all(&self, media: Media, body: &[u8], shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
+    async fn publish_all(&self, media: Media, body: &[u8], shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
         match batch::split(media, body)? {
             Posted::Single(item) => {
-                body::parse_publish(item).and_then(|submission| self.publish(&submission, shard)).map(Outcome::One)
+                body::parse_publish(item).and_then(|submission| self.publish(submission, shard)).map(Outcome::One)
             }
-            Posted::Batch(batch) => {
-                let mut receivers = 0;
-                let items: Vec<_> = batch
-                    .submissions()
-                    .map(|item| {
-                        let published = self.publish(&item?, shard)?;
-                        receivers += published.receivers;
-                        Ok(published.publication)
-                    })
-                    .collect();
-                let refused = items.iter().filter(|item| item.is_err()).count();
-                shard.meters.submissions_refused.add(refused as u64);
-                let published = items.len() - refused;
-                let (status, body) = answer::batch(self.name, &items);
-                Ok(Outcome::Batch { status, body: body.into(), published, refused, receivers })
-            }
+            Posted::Batch(batch) => Ok(self.publish_batch(&batch, shard).await),
         }
     }
 
-    fn publish(&self, submission: &Submission<'_>, shard: &Rc<Shard>) -> Result<Published, Refusal> {
+    async fn publish_batch(&self, batch: &Batch<'_>, shard: &Rc<Shard>) -> Outcome {
+        let mut receivers = 0;
+        let mut items = Vec::with_capacity(batch.len());
+        for (place, item) in batch.submissions().enumerate() {
+            // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
+            if place % BATCH_TURN_ITEMS == BATCH_TURN_ITEMS - 1 {
+                tokio::task::yield_now().await;
+            }
+            items.push(item.and_then(|submission| self.publish(submission, shard)).map(|published| {
+                receivers += published.receivers;
+                published.publication
+            }));
+        }
+        let refused = items.iter().filter(|item| item.is_err()).count();
+        shard.meters.submissions_refused.add(refused as u64);
+        let published = items.len() - refused;
+        let (status, body) = answer::batch(self.name, &items);
+        Outcome::Batch { status, body: body.into(), published, refused, receivers }
+    }
+
+    fn publish(&self, submission: Submission<'_>, shard: &Rc<Shard>) -> Result<Published, Refusal> {
         let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
-        let options = options(&submission.options);
+        let options = options(submission.options);
         self.submitter
             .realm
             .publish(shard, &self.submitter.identity, &submission.topic, &options, payload)
@@ -298,14 +318,14 @@ pub(super) fn router_refusal(refusal: &stentor_wamp::router::Refusal) -> Refusal
     Refusal::wamp(refusal.error, Some(args.as_bytes()), None)
 }
 
-fn options(given: &body::PublishOptions) -> PublishOptions {
+fn options(given: body::PublishOptions) -> PublishOptions {
     let filter = Filter {
-        exclude: given.exclude.clone().unwrap_or_default(),
-        exclude_authid: given.exclude_authid.clone().unwrap_or_default(),
-        exclude_authrole: given.exclude_authrole.clone().unwrap_or_default(),
-        eligible: given.eligible.clone(),
-        eligible_authid: given.eligible_authid.clone(),
-        eligible_authrole: given.eligible_authrole.clone(),
+        exclude: given.exclude.unwrap_or_default(),
+        exclude_authid: given.exclude_authid.unwrap_or_default(),
+        exclude_authrole: given.exclude_authrole.unwrap_or_default(),
+        eligible: given.eligible,
+        eligible_authid: given.eligible_authid,
+        eligible_authrole: given.eligible_authrole,
     };
     PublishOptions {
         acknowledge: true,

@@ -106,6 +106,7 @@ async fn serve_on<S>(
 ) where
     S: Stream + 'static,
 {
+    let _guard = shard.serve_http();
     let head_timeout = ingress.head_timeout;
     let service = service_fn(move |request| {
         let (ingress, shard) = (Arc::clone(&ingress), Rc::clone(&shard));

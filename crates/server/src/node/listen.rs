@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
-use tracing::warn;
+use tracing::{debug, error, warn};
 
 use super::tls;
 use crate::config::{EndpointConfig, IpVersion};
@@ -92,15 +93,19 @@ pub(super) fn open(endpoint: &EndpointConfig, scheme: &str) -> Result<Listener, 
     }
 }
 
-/// A socket file that nobody answers on is left over from a node that was killed.
+/// A socket file that refuses connections is left over from a node that was killed. Anything else is not ours to remove.
 fn remove_stale(path: &std::path::Path) -> Result<(), String> {
-    if !path.exists() {
-        return Ok(());
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(format!("{} is there and is no socket; move it away or configure another path", path.display()));
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(format!("socket {} is in use by another process", path.display()));
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| explain(&error, &format!("the old socket {}", path.display())))
+        }
+        Ok(_) => Err(format!("socket {} is in use by another process", path.display())),
+        Err(error) => Err(explain(&error, &format!("socket {}", path.display()))),
     }
-    std::fs::remove_file(path).map_err(|error| explain(&error, &format!("the old socket {}", path.display())))
 }
 
 fn explain(error: &io::Error, what: &str) -> String {
@@ -154,32 +159,55 @@ fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<Tcp
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until the node goes down, giving each thread its turn.
+/// Accepts until the node goes down, giving each thread its turn. A thread that has too many waiting is passed over.
 pub(super) async fn accept(
     listener: Listener,
     ingress: Arc<Ingress>,
     threads: Vec<mpsc::Sender<Incoming>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    for turn in (0..threads.len()).cycle() {
+    let mut turn = 0;
+    loop {
         let stream = tokio::select! {
             stream = listener.next() => stream,
             _ = shutdown.wait_for(|down| *down) => return,
         };
         match stream {
             Ok(stream) => {
+                turn = (turn + 1) % threads.len();
                 let incoming = Incoming { stream, ingress: Arc::clone(&ingress), tls: listener.tls.clone() };
-                if threads[turn].send(incoming).await.is_err() {
-                    return;
-                }
+                hand_over(incoming, &threads, turn);
             }
-            Err(error) => {
-                // Mostly: no file descriptors left. Waiting lets some connections end.
-                warn!(%error, address = %listener.address, "a connection could not be accepted");
+            Err(error) if is_exhaustion(&error) => {
+                warn!(%error, address = %listener.address, "no connection can be accepted for now");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+            // The client has gone before it was accepted; the next one is waiting.
+            Err(error) => debug!(%error, "a connection ended before it was accepted"),
+        }
+    }
+}
+
+/// Gives a connection to the thread whose turn it is, or to the first one after it that takes it.
+fn hand_over(mut incoming: Incoming, threads: &[mpsc::Sender<Incoming>], turn: usize) {
+    for place in (0..threads.len()).map(|step| (turn + step) % threads.len()) {
+        match threads[place].try_send(incoming) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(back)) => incoming = back,
+            Err(mpsc::error::TrySendError::Closed(back)) => {
+                error!(thread = place, "a serving thread has ended; the others take its connections");
+                incoming = back;
             }
         }
     }
+    warn!("every thread has too many connections waiting, so one is closed");
+}
+
+/// Whether the process or the machine has run out of something; waiting lets some connections end.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
 impl Listener {

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use stentor_wamp::uri::reason;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -148,7 +147,7 @@ impl Running {
 
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, .. } = self;
+        let Self { closing, listeners, shutdown, threads, meters, .. } = self;
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
         for listener in listeners {
@@ -161,6 +160,18 @@ impl Running {
         if !joined.await.unwrap_or(false) {
             debug!("a thread had panicked");
         }
+        info!(
+            publications = meters.publications.get(),
+            events = meters.events.get(),
+            submissions_refused = meters.submissions_refused.get(),
+            closed_outbox_full = meters.closed_outbox_full.get(),
+            closed_ping_timeout = meters.closed_ping_timeout.get(),
+            closed_handshake_timeout = meters.closed_handshake_timeout.get(),
+            closed_violation = meters.closed_violation.get(),
+            refused_full = meters.refused_full.get(),
+            tasks_panicked = meters.tasks_panicked.get(),
+            "what this node did"
+        );
     }
 }
 
@@ -203,16 +214,15 @@ async fn serve_arrivals(
 }
 
 async fn drain(shard: &Rc<Shard>) {
-    shard.close_all(reason::SYSTEM_SHUTDOWN);
+    shard.close_all();
     let empty = async {
-        while shard.session_count() > 0 {
+        while shard.session_count() > 0 || shard.http_count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Requests that are being answered have a moment for their last octets.
-        tokio::time::sleep(Duration::from_millis(50)).await;
     };
     if tokio::time::timeout(DRAIN_TIMEOUT, empty).await.is_err() {
-        info!(sessions = shard.session_count(), "some sessions did not answer the GOODBYE in time");
+        let (sessions, requests) = (shard.session_count(), shard.http_count());
+        info!(sessions, requests, "some sessions did not answer the GOODBYE in time, or requests did not end");
     }
 }
 

@@ -30,7 +30,7 @@ use crate::http::{
     StatusPage, Submitter,
 };
 use crate::pusher::answer::ServiceName;
-use crate::pusher::gate::{self, Gate};
+use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
 use crate::socket::{CloseEcho, Failure, Habits, SocketService, Speech, SubprotocolRule};
@@ -58,10 +58,16 @@ pub enum Echo {
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
 pub fn wire(config: &NodeConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Vec<Wired>, String> {
-    config.routers.iter().map(|router| wire_router(router, echo, seed)).collect()
+    let memories = Arc::default();
+    config.routers.iter().map(|router| wire_router(router, &memories, echo, seed)).collect()
 }
 
-fn wire_router(config: &RouterConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Wired, String> {
+fn wire_router(
+    config: &RouterConfig,
+    memories: &Arc<Memories>,
+    echo: Echo,
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wired, String> {
     let realms = config.realms.iter().map(|realm| {
         let name = realm.name.clone();
         (name.clone(), Realm::new(name, settings(realm), seed()))
@@ -69,7 +75,7 @@ fn wire_router(config: &RouterConfig, echo: Echo, seed: &mut impl FnMut() -> u64
     let directory = Arc::new(Directory(realms.collect()));
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, echo, seed };
+        let mut builder = Builder { directory: &directory, memories, echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -109,6 +115,7 @@ fn settings(realm: &RealmConfig) -> Settings {
 
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
+    memories: &'b Arc<Memories>,
     echo: Echo,
     seed: &'b mut S,
 }
@@ -208,7 +215,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
             features: Features::default(),
         });
         let path = format!("/{}", path.trim_matches('/'));
-        Ok(Submitter::new(Gate::new(gate_options(options)), Arc::clone(realm), identity, options.cors.clone(), path))
+        let conditions = (gate_options(options), options.cors.clone());
+        Ok(Submitter::new(conditions, Arc::clone(self.memories), Arc::clone(realm), identity, path))
     }
 
     fn socket(&self, config: &WebSocketConfig) -> SocketService {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -45,6 +45,8 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// All values of `Content-Type`.
     pub content_type: Vec<&'a [u8]>,
+    /// Whether there is an `Origin`: browsers send it with what a page posts, programs do not.
+    pub from_page: bool,
     /// The announced length of the body; nothing where it comes in chunks.
     pub content_length: Option<u64>,
     /// The other end of the connection, where it has an address.
@@ -90,18 +92,52 @@ pub struct Gate {
 struct Signing {
     key: Box<[u8]>,
     signer: Signer,
-    /// Shared with the gates that take this one's place, or a reload would let every signed request in once more.
     memory: Arc<Mutex<Memory>>,
+}
+
+/// The memories of signed requests that the gates of one node share. One that no gate uses any more is given up.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<Vec<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    credentials: Credentials,
+    window: Option<Duration>,
+    memory: Weak<Mutex<Memory>>,
+}
+
+impl Memories {
+    fn get(&self, credentials: &Credentials, window: Option<Duration>, capacity: usize) -> Arc<Mutex<Memory>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|one| one.memory.strong_count() > 0);
+        let same = known.iter().find(|one| one.credentials == *credentials && one.window == window);
+        if let Some(memory) = same.and_then(|one| one.memory.upgrade()) {
+            return memory;
+        }
+        let memory = Arc::new(Mutex::new(match window {
+            Some(_) => Memory::of_a_window(capacity),
+            None => Memory::of_the_last(capacity),
+        }));
+        known.push(Shared { credentials: credentials.clone(), window, memory: Arc::downgrade(&memory) });
+        memory
+    }
 }
 
 impl Gate {
     /// Opens a gate with these conditions.
     #[must_use]
     pub fn new(options: GateOptions) -> Self {
-        Self::with_memory(options, REPLAY_MEMORY_MAX)
+        Self::sharing(options, &Memories::default())
     }
 
-    fn with_memory(mut options: GateOptions, capacity: usize) -> Self {
+    /// Opens a gate that remembers together with the other gates of the same key, secret and window: the signature covers
+    /// no path, so a request that one of them has accepted must be a replay at all of them, and after a reload too.
+    #[must_use]
+    pub fn sharing(options: GateOptions, memories: &Memories) -> Self {
+        Self::with_capacity(options, memories, REPLAY_MEMORY_MAX)
+    }
+
+    fn with_capacity(mut options: GateOptions, memories: &Memories, capacity: usize) -> Self {
         options.post_body_limit = options.post_body_limit.filter(|limit| *limit > 0);
         options.timestamp_delta_limit = options.timestamp_delta_limit.filter(|limit| !limit.is_zero());
         for network in options.require_ip.iter_mut().flatten().chain(&mut options.trusted_proxies) {
@@ -110,25 +146,9 @@ impl Gate {
         let signing = options.credentials.as_ref().map(|credentials| Signing {
             key: credentials.key.as_bytes().into(),
             signer: Signer::new(&credentials.secret),
-            memory: Arc::new(Mutex::new(match options.timestamp_delta_limit {
-                Some(_) => Memory::of_a_window(capacity),
-                None => Memory::of_the_last(capacity),
-            })),
+            memory: memories.get(credentials, options.timestamp_delta_limit, capacity),
         });
         Self { options, signing }
-    }
-
-    /// Opens a gate with other conditions in the place of this one. What was signed with the same key and secret stays
-    /// remembered, unless the window itself changes: entries of another window tell nothing about the new one.
-    #[must_use]
-    pub fn succeeded_by(&self, options: GateOptions) -> Self {
-        let mut fresh = Self::new(options);
-        let same = fresh.options.credentials == self.options.credentials
-            && fresh.options.timestamp_delta_limit == self.options.timestamp_delta_limit;
-        if let (true, Some(old), Some(new)) = (same, &self.signing, &mut fresh.signing) {
-            new.memory = Arc::clone(&old.memory);
-        }
-        fresh
     }
 
     /// The conditions of this gate.
@@ -158,6 +178,11 @@ impl Gate {
         if !matches!(head.method, "POST" | "PUT") {
             let sentence = format!("the method has to be POST or PUT, not {}", quote(head.method.as_bytes()));
             return Err(Refusal::new(RefusalKind::Method, sentence));
+        }
+        // A page of any origin can post without a content type and is not asked before; with one, the browser asks.
+        if head.from_page && head.content_type.is_empty() {
+            let sentence = "a web page has to name the content type application/json";
+            return Err(Refusal::new(RefusalKind::MediaType, sentence).at("Content-Type"));
         }
         let media = media::parse(&head.content_type)?;
         let body_limit = self.options.post_body_limit;

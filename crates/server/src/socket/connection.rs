@@ -25,6 +25,9 @@ use crate::fanout::shard::Shard;
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
 
+/// Octets of a message before the session is established: room for any HELLO, and little for strangers to fill.
+const STRANGER_BYTES_MAX: usize = 64 * 1024;
+
 /// Ticks that a closed connection lingers, so that the kernel does not cut off our last words.
 const LINGER_TICKS: u32 = 10;
 
@@ -47,6 +50,8 @@ enum Phase {
 pub struct Connection {
     io: Io,
     decoder: Decoder,
+    /// The decoder has the limits of established sessions.
+    admitted: bool,
     talk: Talk,
     peer: Arc<SocketPeer>,
     service: Arc<SocketService>,
@@ -79,8 +84,14 @@ impl Connection {
         let deadline = if habits.open_ticks == 0 || service.is_echo() { 0 } else { now + habits.open_ticks };
         let peer = SocketPeer::new(opening.agreement, opening.io.direct(), now, deadline);
         let number = shard.adopt(&peer);
+        let mut options = habits.decoder(opening.compression);
+        if !service.is_echo() {
+            options.frame_bytes_max = options.frame_bytes_max.min(STRANGER_BYTES_MAX);
+            options.message_bytes_max = options.message_bytes_max.min(STRANGER_BYTES_MAX);
+        }
         Self {
-            decoder: Decoder::new(habits.decoder(opening.compression)),
+            decoder: Decoder::new(options),
+            admitted: false,
             talk: Talk::new(Arc::clone(&peer), Arc::clone(&service), Rc::clone(&shard)),
             io: opening.io,
             leftover: opening.leftover,
@@ -128,12 +139,12 @@ impl Connection {
                 self.close(CloseCode::POLICY_VIOLATION, "the session was not established, or not closed, in time");
             }
             (CloseCause::HandshakeTimeout, _) => self.phase = Phase::Done,
-            (CloseCause::Goodbye, Phase::Open) => {
-                if !self.talk.goodbye_said() {
+            (CloseCause::Killed | CloseCause::Shutdown, Phase::Open) => {
+                if !self.talk.say_goodbye() {
                     self.close(CloseCode::GOING_AWAY, "");
                 }
             }
-            (CloseCause::Goodbye, _) => {}
+            (CloseCause::Killed | CloseCause::Shutdown, _) => {}
         }
     }
 
@@ -161,6 +172,11 @@ impl Connection {
             }
         });
         drop(inflater);
+        if !self.admitted && self.talk.is_admitted() {
+            self.admitted = true;
+            let habits = &self.service.habits;
+            self.decoder.set_limits(habits.frame_bytes_max, habits.message_bytes_max);
+        }
         match (outcome, ending) {
             (Ok(consumed), Some(ending)) => {
                 self.end(ending);
@@ -210,7 +226,11 @@ impl Connection {
             let mut buffer = shard.read_buffer.borrow_mut();
             match self.io.poll_read(cx, &mut buffer) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    // The answer to a Close whose sender has already shut its side may still be queued.
+                    self.peer.flush();
+                    self.phase = Phase::Done;
+                }
                 Poll::Ready(Ok(length)) => self.arrived(&mut buffer[..length]),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
-use stentor_wamp::auth::Fresh;
+use stentor_wamp::auth::{AuthPolicy, Fresh};
 use stentor_wamp::codec::{self, Batching, Format, Serializer, batch};
 use stentor_wamp::identity::Member;
 use stentor_wamp::session::{Session, Step};
@@ -49,24 +49,31 @@ impl Talk {
         Self { session: Session::default(), joined: None, peer, service, shard }
     }
 
+    /// Whether the session is in a realm, or the service needs none.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.joined.is_some() || self.service.is_echo()
+    }
+
     /// The session's id for logs; 0 before it has joined.
     pub(super) fn name(&self) -> u64 {
         self.joined.as_ref().map_or(0, |(_, member)| member.session.get())
     }
 
-    /// Notes that the router has said GOODBYE; false when there is no session to say it to.
-    pub(super) fn goodbye_said(&mut self) -> bool {
-        let established = self.session.is_established();
-        if established {
-            self.session.closing();
+    /// Takes the session out of its realm and sees to it that it knows; false when there is no session to tell.
+    pub(super) fn say_goodbye(&mut self) -> bool {
+        if !self.session.is_established() {
+            return false;
         }
-        established
+        // Out first: nothing may come after GOODBYE.
+        self.leave();
+        self.peer.say_goodbye(reasons::SYSTEM_SHUTDOWN, &self.shard);
+        self.session.closing();
+        true
     }
 
     /// Takes the session out of its realm.
     pub(super) fn leave(&mut self) {
         if let Some((realm, member)) = self.joined.take() {
-            self.peer.set_joined(false);
             realm.leave(member.session, &self.shard);
         }
     }
@@ -75,7 +82,7 @@ impl Talk {
     pub(super) fn event(&mut self, event: Event<'_>, closing: bool) -> Option<Ending> {
         match event {
             Event::Close(code, reason) => return Some(Ending::TheirClose(self.close_reply(code, reason))),
-            Event::Ping(payload) => self.shard.pushed(&self.peer, self.peer.outbox.push_pong(frame::pong(payload))),
+            Event::Ping(payload) => self.shard.pushed(&self.peer, &self.peer.outbox.push_pong(frame::pong(payload))),
             Event::Pong(_) => self.peer.heard(SignOfLife::Pong, self.shard.clock.ticks()),
             Event::Text(_) | Event::Binary(_) if closing => {}
             Event::Text(text) => return self.message(text.as_bytes(), Opcode::Text),
@@ -144,9 +151,9 @@ impl Talk {
     fn one(&mut self, serializer: Serializer, octets: &[u8], directory: &Directory) -> ControlFlow<Ending> {
         let message = codec::decode(serializer, octets);
         let step = if self.session.is_established() {
-            // Established sessions are not challenged, so the hot path needs no fresh words.
+            // Established sessions are not challenged, so the hot path needs neither principals nor fresh words.
             let fresh = Fresh { nonce: "", timestamp: "", session: 0 };
-            self.session.receive(message, &self.service.policy(), directory, &fresh)
+            self.session.receive(message, &AuthPolicy::default(), directory, &fresh)
         } else {
             let nonce = nonce();
             let timestamp = self.shard.clock.display();
@@ -166,7 +173,6 @@ impl Talk {
                     return self.step(step, directory);
                 };
                 self.peer.set_deadline(0);
-                self.peer.set_joined(true);
                 let peer = Peer::Socket(Arc::clone(&self.peer));
                 let identity = realm.join(admission, &peer, &self.shard);
                 let member = Member { session: identity.session, identity, peer };

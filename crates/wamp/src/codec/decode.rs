@@ -30,7 +30,7 @@ pub fn decode(serializer: Serializer, octets: &[u8]) -> Result<ClientMessage<'_>
 }
 
 /// The message list, its code first; the code says which fields follow.
-fn message<'a, R: Read<'a>>(serializer: Serializer, mut reader: R) -> Result<ClientMessage<'a>, DecodeError> {
+fn message<'a, R: Read<'a> + Clone>(serializer: Serializer, mut reader: R) -> Result<ClientMessage<'a>, DecodeError> {
     let malformed = |error| DecodeError::Syntax { serializer, error };
     let mut list = match reader.token().map_err(malformed)? {
         Token::List(list) => list,
@@ -46,7 +46,7 @@ fn message<'a, R: Read<'a>>(serializer: Serializer, mut reader: R) -> Result<Cli
 }
 
 /// Every message that a client may send, field by field.
-fn fields<'a, R: Read<'a>>(mut fields: Fields<R>) -> Result<ClientMessage<'a>, DecodeError> {
+fn fields<'a, R: Read<'a> + Clone>(mut fields: Fields<R>) -> Result<ClientMessage<'a>, DecodeError> {
     Ok(match fields.message {
         MessageType::Hello => {
             let (realm, details) = (fields.text("Realm")?, fields.dict("Details")?);
@@ -133,7 +133,7 @@ struct Fields<R> {
     read: usize,
 }
 
-impl<'a, R: Read<'a>> Fields<R> {
+impl<'a, R: Read<'a> + Clone> Fields<R> {
     fn malformed(&self, error: SyntaxError) -> DecodeError {
         DecodeError::Syntax { serializer: self.serializer, error }
     }
@@ -187,15 +187,16 @@ impl<'a, R: Read<'a>> Fields<R> {
     /// Options, details or extra: read whole, within their limit.
     fn dict(&mut self, field: &'static str) -> Result<Dict, DecodeError> {
         self.demand(field)?;
-        let start = self.reader.position();
+        // The limit comes before the values: a tree takes many times the memory of its octets.
+        let length = self.reader.clone().skip().map_err(|error| self.malformed(error))?.len();
+        if length > OPTIONS_BYTES_MAX {
+            return Err(DecodeError::TooLong { message: self.message, field, bytes_max: OPTIONS_BYTES_MAX });
+        }
         let mut open = self.enter_dict(field)?;
         let mut entries = Vec::new();
         while let Some(key) = self.key(field, &mut open)? {
             let value = self.reader.value().map_err(|error| self.malformed(error))?;
             entries.push((key.into_owned(), value));
-            if self.reader.position() - start > OPTIONS_BYTES_MAX {
-                return Err(DecodeError::TooLong { message: self.message, field, bytes_max: OPTIONS_BYTES_MAX });
-            }
         }
         Ok(entries.into_iter().collect())
     }

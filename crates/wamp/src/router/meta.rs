@@ -3,6 +3,7 @@
 //! WAMP section "Session Meta API" and "Subscription Meta API". A caller needs the permission to call the procedure, a
 //! subscriber the permission to subscribe to the event; there is no other gate.
 
+use stentor_model::limit::OPTIONS_BYTES_MAX;
 use stentor_model::{SessionId, SubscriptionId};
 
 use super::{Action, MetaApi, Refusal, Router};
@@ -209,6 +210,11 @@ struct Arguments {
 
 impl Arguments {
     fn read(payload: &Payload<'_>) -> Result<Self, Refusal> {
+        // The realm waits while they are read.
+        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        if length(payload.args) + length(payload.kwargs) > OPTIONS_BYTES_MAX {
+            return Err(bad("the arguments are longer than any that this procedure takes"));
+        }
         let value = |octets: Option<&[u8]>| {
             octets
                 .map(|octets| codec::decode_value(payload.serializer, octets))

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use stentor_model::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
@@ -319,7 +320,7 @@ impl<P: Clone> Router<P> {
 
     fn well_formed(&self, what: &str, uri: &str, matching: Match) -> Result<(), Refusal> {
         uri::check(uri, matching, self.settings.uri_rule)
-            .map_err(|fault| Refusal::new(reason::INVALID_URI, format!("{what} '{uri}' {fault}")))?;
+            .map_err(|fault| Refusal::new(reason::INVALID_URI, format!("{what} '{}' {fault}", shortened(uri))))?;
         if matching == Match::Wildcard && uri.split('.').nth(WILDCARD_COMPONENTS_MAX).is_some() {
             return Err(Refusal::new(
                 reason::INVALID_URI,
@@ -371,7 +372,7 @@ impl<P: Clone> Router<P> {
         Ok(details)
     }
 
-    /// Keeps a publication as the last one of its topic. The shell calls this before [`Self::publish`] when the options
+    /// Keeps a publication as the last one of its topic, or takes the last one away when this one has no payload. The shell calls this before [`Self::publish`] when the options
     /// ask for it.
     ///
     /// # Errors
@@ -385,6 +386,11 @@ impl<P: Clone> Router<P> {
         payload: &Payload<'_>,
     ) -> Result<(), Refusal> {
         let details = self.publication_details(by, topic, options)?;
+        // An event without a payload takes the last one away, or a topic once used would be kept for ever.
+        if payload.args.is_none() && payload.kwargs.is_none() {
+            self.broker.forget(topic);
+            return Ok(());
+        }
         let event = broker::retained(publication, details, payload, options.filter.as_deref());
         self.broker.retain(topic, event).map_err(|broker::RetentionFull| {
             Refusal::new(reason::UNAVAILABLE, "the room for retained events is used up")
@@ -416,8 +422,13 @@ impl<P: Clone> Router<P> {
         Fanout { publication, without, filter, matched }
     }
 
-    /// Calls `send` with the EVENT of each retained publication that a new subscriber may have.
-    pub fn retained(&self, to: &Member<P>, subscription: SubscriptionId, send: &mut impl FnMut(RouterMessage<'_>)) {
+    /// Calls `send` with the EVENT of each retained publication that a new subscriber may have, until it breaks.
+    pub fn retained(
+        &self,
+        to: &Member<P>,
+        subscription: SubscriptionId,
+        send: &mut impl FnMut(RouterMessage<'_>) -> ControlFlow<()>,
+    ) {
         let Some(held) = self.broker.get(subscription) else { return };
         for (topic, event) in self.broker.retained(&held.uri, held.matching) {
             if !event.admits(&to.identity) {
@@ -428,12 +439,15 @@ impl<P: Clone> Router<P> {
                 details.set("topic", topic);
             }
             details.set("retained", true);
-            send(RouterMessage::Event {
+            let message = RouterMessage::Event {
                 subscription,
                 publication: event.publication,
                 details: &details,
                 payload: event.payload.as_payload(),
-            });
+            };
+            if send(message).is_break() {
+                return;
+            }
         }
     }
 
@@ -537,6 +551,12 @@ impl<P: Clone> Router<P> {
             self.tell_unsubscribed(session, id, left, out);
         }
     }
+}
+
+/// Enough of a URI to know it by. One that is refused may be as long as a message.
+fn shortened(uri: &str) -> &str {
+    const SHOWN_MAX: usize = 100;
+    uri.char_indices().nth(SHOWN_MAX).map_or(uri, |(end, _)| &uri[..end])
 }
 
 /// Takes one element out of a list whose order does not matter.

@@ -192,6 +192,12 @@ impl Decoder {
         Self { options, step: Step::Header(Scratch::default()), message: None, control: Vec::new() }
     }
 
+    /// Puts other limits in force, from the next frame on: a server may want to hear little of strangers.
+    pub fn set_limits(&mut self, frame_bytes_max: usize, message_bytes_max: usize) {
+        self.options.frame_bytes_max = frame_bytes_max;
+        self.options.message_bytes_max = message_bytes_max;
+    }
+
     /// Whether the last word has been read: a Close or a violation. `feed` consumes nothing from then on.
     pub fn is_done(&self) -> bool {
         matches!(self.step, Step::Done)

@@ -19,7 +19,9 @@ fn surroundings() -> Surroundings<'static> {
 }
 
 fn sound(text: &str) -> NodeConfig {
-    let report = parse(text, Syntax::Yaml, FILE, &surroundings());
+    let mut report = parse(text, Syntax::Yaml, FILE, &surroundings());
+    // Keys that are there for the sake of Crossbar.io's files say so themselves.
+    report.warnings.retain(|warning| !warning.message.starts_with("has no effect"));
     assert_eq!((report.faults, report.warnings), (vec![], vec![]));
     report.config.unwrap()
 }

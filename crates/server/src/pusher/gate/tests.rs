@@ -217,7 +217,7 @@ fn a_wrong_signature_uses_up_no_nonce() {
 fn a_full_memory_narrows_the_window() {
     let timestamp_delta_limit = Some(Duration::from_secs(10));
     let options = GateOptions { credentials: credentials(), timestamp_delta_limit, ..GateOptions::default() };
-    let gate = Gate::with_memory(options, 2);
+    let gate = Gate::with_capacity(options, &Memories::default(), 2);
     let old = sign("foobar", "2026-11-22T00:19:10Z", "1", "1", BODY);
     check_query(&gate, &old, 0, None);
     check_query(&gate, &sign("foobar", "2026-11-22T00:19:11Z", "2", "2", BODY), 0, None);
@@ -348,4 +348,32 @@ proptest! {
         prop_assert_eq!(gate.verify(&query, &body, at(NOW)), Ok(Standing::Signed));
         prop_assert_eq!(gate.verify(&query, &body, at(NOW)).map_err(|refusal| refusal.kind()), Err(RefusalKind::Replayed));
     }
+}
+
+#[test]
+fn a_page_has_to_name_its_content_type() {
+    let gate = Gate::new(GateOptions::default());
+    check("program", gate.admit(&post()), 0, None);
+    check("page", gate.admit(&Head { from_page: true, ..post() }), 415, Some("Content-Type"));
+    let named = Head { from_page: true, content_type: vec![b"application/json"], ..post() };
+    check("asked page", gate.admit(&named), 0, None);
+}
+
+#[test]
+fn gates_of_one_secret_remember_together() {
+    let memories = Memories::default();
+    let gate = |window: u64| {
+        let timestamp_delta_limit = Some(Duration::from_secs(window));
+        Gate::sharing(
+            GateOptions { credentials: credentials(), timestamp_delta_limit, ..GateOptions::default() },
+            &memories,
+        )
+    };
+    let (one, other) = (gate(10), gate(10));
+    assert_eq!(one.verify(QUERY, BODY, at(NOW)).unwrap(), Standing::Signed);
+    check("elsewhere", other.verify(QUERY, BODY, at(NOW)), 401, Some("nonce"));
+    drop(one);
+    check("after a reload", gate(10).verify(QUERY, BODY, at(NOW)), 401, Some("nonce"));
+    // Another window is another memory: what the old one has given up could not be told from what is new.
+    assert_eq!(gate(20).verify(QUERY, BODY, at(NOW)).unwrap(), Standing::Signed);
 }

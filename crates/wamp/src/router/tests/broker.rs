@@ -246,18 +246,18 @@ fn retained_events_keep_their_lists_and_their_publisher() {
         + a open
         + b other
         + c user
-        a > [16,1,{"retain":true,"eligible_authrole":["other"]},"com.x"]
-        a > [16,2,{"retain":true,"exclude":[$b]},"com.y"]
+        a > [16,1,{"retain":true,"eligible_authrole":["other"]},"com.x",[1]]
+        a > [16,2,{"retain":true,"exclude":[$b]},"com.y",[2]]
         b > [32,1,{"get_retained":true},"com.x"]
         b < [33,1,1]
-        b < [36,1,#1,{"publisher":$a,"publisher_authid":"@a","publisher_authrole":"open","retained":true}]
+        b < [36,1,#1,{"publisher":$a,"publisher_authid":"@a","publisher_authrole":"open","retained":true},[1]]
         b > [32,2,{"get_retained":true},"com.y"]
         b < [33,2,2]
         c > [32,1,{"get_retained":true},"com.x"]
         c < [33,1,1]
         c > [32,2,{"get_retained":true},"com.y"]
         c < [33,2,2]
-        c < [36,2,#2,{"publisher":$a,"publisher_authid":"@a","publisher_authrole":"open","retained":true}]
+        c < [36,2,#2,{"publisher":$a,"publisher_authid":"@a","publisher_authrole":"open","retained":true},[2]]
         "#,
     );
     check(
@@ -344,6 +344,20 @@ fn topics_of_a_publisher_come_in_order() {
         a < [36,2,#2,{},[2]]
         b > [16,3,{},"com.x",[3]]
         a < [36,1,#3,{},[3]]
+        "#,
+    );
+}
+
+#[test]
+fn an_event_without_payload_clears_what_is_retained() {
+    check(
+        r#"
+        + a user
+        + b user
+        a > [16,1,{"retain":true},"com.x",[1]]
+        a > [16,2,{"retain":true},"com.x"]
+        b > [32,1,{"get_retained":true},"com.x"]
+        b < [33,1,1]
         "#,
     );
 }

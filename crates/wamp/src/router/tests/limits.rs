@@ -10,6 +10,7 @@ use crate::codec::{OwnedPayload, Serializer};
 use crate::dealer::{Answer, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destination, Progress};
 use crate::identity::{Features, Identity, Member};
 use crate::pattern::WILDCARD_COMPONENTS_MAX;
+use crate::publish_options::Filter;
 use crate::router::REGISTRATIONS_PER_SESSION_MAX;
 use crate::transcript::{Setting, World, check};
 use crate::value::Dict;
@@ -49,7 +50,8 @@ fn retained_topics() {
 #[test]
 fn retained_octets() {
     let mut broker = Broker::<usize>::default();
-    let half = Bytes::from(vec![0; RETAINED_BYTES_MAX / 2]);
+    // One octet of each half is the topic's.
+    let half = Bytes::from(vec![0; RETAINED_BYTES_MAX / 2 - 1]);
     let check = |broker: &mut Broker<usize>, topic: &str, payload: &Bytes, expected| {
         assert_eq!(broker.retain(topic, event(payload.clone())), expected, "{topic} {}", payload.len());
     };
@@ -58,8 +60,13 @@ fn retained_octets() {
     check(&mut broker, "c", &Bytes::from_static(b"1"), Err(RetentionFull));
     // What takes the place of another counts only for the difference.
     check(&mut broker, "b", &half, Ok(()));
-    check(&mut broker, "b", &Bytes::new(), Ok(()));
+    broker.forget("b");
     check(&mut broker, "c", &half, Ok(()));
+    // Lists of receivers count too.
+    broker.forget("a");
+    let filter = Filter { exclude: vec![SessionId::FIRST; RETAINED_BYTES_MAX / 16], ..Filter::default() };
+    let listed = Retained { filter: Some(Box::new(filter)), ..event(Bytes::new()) };
+    assert_eq!(broker.retain("a", listed), Err(RetentionFull));
 }
 
 #[test]
