@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::node_dir::{self, Source};
 use super::{Outcome, Place, complain, say};
-use crate::config::{self, Report, Surroundings, Syntax};
+use crate::config::{self, Fault, Report, Surroundings, Syntax};
+use crate::node::preflight;
 
 pub(super) fn run(place: &Place) -> Outcome {
     let dir = node_dir::resolve(&place.cbdir);
@@ -32,8 +33,28 @@ fn counted(lines: usize) -> String {
     if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") }
 }
 
-/// Reads a configuration.
+/// Reads a configuration and tries out what it names: certificates, interfaces, directories, socket paths.
 pub(super) fn read(source: &Source, dir: &Path) -> Report {
+    let mut report = parse(source, dir);
+    let Some(config) = &report.config else { return report };
+    let file = match source {
+        Source::File(path) => path.display().to_string(),
+        Source::Embedded => "config.default.yaml".to_owned(),
+    };
+    let faults = preflight::faults(config);
+    report.faults.extend(faults.into_iter().map(|(path, message)| Fault {
+        file: file.clone(),
+        line: 0,
+        path,
+        message,
+    }));
+    if !report.faults.is_empty() {
+        report.config = None;
+    }
+    report
+}
+
+fn parse(source: &Source, dir: &Path) -> Report {
     let environment = |name: &str| std::env::var(name).ok();
     match source {
         Source::File(path) => {
@@ -47,6 +68,13 @@ pub(super) fn read(source: &Source, dir: &Path) -> Report {
             config::parse(config::embedded_default(), Syntax::Yaml, "config.default.yaml", &surroundings)
         }
     }
+}
+
+/// Logs everything that reading found.
+pub(super) fn log(report: &Report) {
+    report.advice.iter().for_each(|advice| tracing::info!("advice: {advice}"));
+    report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    report.faults.iter().for_each(|fault| tracing::error!("{fault}"));
 }
 
 /// Prints everything that reading found, one line each.

@@ -63,7 +63,10 @@ pub(super) fn run(name: &str, appdir: Option<&Path>) -> Outcome {
         Ok(root) => {
             let dir = root.join(".stentor");
             say("Application template initialized");
-            say(&format!("\nTo start your node, run 'stentor start --cbdir {}'", dir.display()));
+            say(&format!(
+                "\nTo start your node, run\n\n  stentor start --cbdir {}",
+                quoted(&dir.display().to_string())
+            ));
             Outcome::Fine
         }
         Err(sentence) => {
@@ -72,6 +75,12 @@ pub(super) fn run(name: &str, appdir: Option<&Path>) -> Outcome {
             Outcome::Failed
         }
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn create(template: &Template, appdir: Option<&Path>, made: &mut Made) -> Result<PathBuf, String> {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::node_dir::{self, Claim, ClaimError, NodeDir, Source};
-use super::{Outcome, StartArgs, check, complain, log, say};
+use super::{LogFormat, Outcome, StartArgs, check, complain, log, say};
 use crate::config::NodeConfig;
 use crate::node::wiring::Echo;
 use crate::node::{self, Running, Settings};
@@ -21,8 +21,13 @@ pub(super) fn run(args: &StartArgs) -> Outcome {
             return Outcome::Misused;
         }
     };
+    let log = log::set_up(args.loglevel, args.log_format);
     let report = check::read(&source, &dir.path);
-    check::tell(&report);
+    match args.log_format {
+        LogFormat::Human => check::tell(&report),
+        // Whoever collects lines of JSON wants nothing else among them.
+        LogFormat::Json => check::log(&report),
+    }
     let Some(config) = report.config else {
         complain("Error: the node does not start with this configuration.");
         return Outcome::Misused;
@@ -34,7 +39,6 @@ pub(super) fn run(args: &StartArgs) -> Outcome {
             return Outcome::Failed;
         }
     };
-    log::set_up(args.loglevel, args.log_format);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -44,6 +48,7 @@ pub(super) fn run(args: &StartArgs) -> Outcome {
     };
     let outcome = runtime.block_on(serve(config, &source, &dir.path, args));
     drop(claim);
+    drop(log);
     outcome
 }
 

@@ -18,6 +18,8 @@ pub struct NodeConfig {
 /// One router: realms, and the transports through which clients reach them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterConfig {
+    /// Its index among the workers of the file.
+    pub place: usize,
     /// As configured, or `worker001` and so on by its place.
     pub id: String,
     /// What clients can join.
@@ -142,7 +144,8 @@ fn worker(cursor: &Cursor<'_>, place: usize, era: Era, listening: &mut Listening
         transports.push(transport);
     }
     dict.finish();
-    Some(RouterConfig { id: id.unwrap_or_else(|| format!("worker{place:03}")), realms, transports })
+    let id = id.unwrap_or_else(|| format!("worker{place:03}"));
+    Some(RouterConfig { place: place - 1, id, realms, transports })
 }
 
 impl Listening {

@@ -75,7 +75,8 @@ impl Files {
             return None;
         }
         if !tokio::fs::metadata(&path).await.ok()?.is_dir() {
-            return Some(Found::File(path));
+            // A slash behind a file's name would break the relative links in it.
+            return (!rest.ends_with('/')).then_some(Found::File(path));
         }
         let inside = tokio::fs::canonicalize(path.join(&self.default_file)).await.unwrap_or_default();
         if inside.is_absolute() && !inside.starts_with(&root) {
@@ -212,6 +213,7 @@ mod tests {
             (".hidden", 404),
             ("link", 404),
             ("trap/", 404),
+            ("index.html/", 404),
             ("sub", 404),
             ("nothing", 404),
             ("%zz", 404),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -148,6 +148,10 @@ async fn answer(request: Request<Incoming>, remote: Remote, ingress: &Ingress, s
 }
 
 async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
+    // RFC 9112 section 3.2: a request without one Host means different things to different readers.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        return reply::text(400, "A request has exactly one Host header");
+    }
     let site = match &ingress.front {
         Front::Socket { service, status_page } => return socket(request, service, *status_page, shard),
         Front::Site(site) => site,

@@ -1,6 +1,7 @@
 //! A running node: threads, listeners, signals, and the wiring from the configuration to services.
 
 mod listen;
+pub mod preflight;
 mod run;
 pub mod tls;
 pub mod wiring;

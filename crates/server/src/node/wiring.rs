@@ -26,8 +26,8 @@ use crate::config::{
 };
 use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
-    Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService, Service, Site,
-    StatusPage, Submitter,
+    BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
+    Service, Site, StatusPage, Submitter,
 };
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
@@ -319,7 +319,7 @@ fn gate_options(options: &GateOptions) -> gate::GateOptions {
     };
     gate::GateOptions {
         credentials,
-        post_body_limit: Some(options.post_body_limit),
+        post_body_limit: Some(if options.post_body_limit == 0 { BODY_BYTES_MAX } else { options.post_body_limit }),
         timestamp_delta_limit: options.timestamp_delta_limit,
         require_ip: options.require_ip.clone(),
         trusted_proxies: options.trusted_proxies.clone(),

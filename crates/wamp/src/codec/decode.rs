@@ -198,7 +198,13 @@ impl<'a, R: Read<'a> + Clone> Fields<R> {
             let value = self.reader.value().map_err(|error| self.malformed(error))?;
             entries.push((key.into_owned(), value));
         }
-        Ok(entries.into_iter().collect())
+        let count = entries.len();
+        let dict: Dict = entries.into_iter().collect();
+        // What a repeated key means depends on the reader, and others may read it otherwise.
+        if dict.len() < count {
+            return Err(DecodeError::Repeated { message: self.message, field });
+        }
+        Ok(dict)
     }
 
     fn enter_dict(&mut self, field: &'static str) -> Result<Open, DecodeError> {

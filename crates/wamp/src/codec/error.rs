@@ -250,6 +250,13 @@ pub enum DecodeError {
         /// What the key is.
         found: Kind,
     },
+    /// A key that stands twice in options or details, which WAMP section "Serializations" rules out.
+    Repeated {
+        /// The message.
+        message: MessageType,
+        /// The field at fault.
+        field: &'static str,
+    },
     /// Options or details beyond `stentor_model::limit::OPTIONS_BYTES_MAX`.
     TooLong {
         /// The message.
@@ -285,6 +292,7 @@ impl fmt::Display for DecodeError {
             Self::Key { message, field, found } => {
                 write!(f, "{message}.{field} must have strings for keys, not {found}")
             }
+            Self::Repeated { message, field } => write!(f, "{message}.{field} must not have the same key twice"),
             Self::TooLong { message, field, bytes_max } => {
                 write!(f, "{message}.{field} must not be longer than {bytes_max} octets")
             }

@@ -1,0 +1,125 @@
+//! What a configuration names outside of itself, tried out before anything is started: certificates, interfaces, directories
+//! and the places of Unix sockets. Ports are not opened here; another process may hold one rightly while this one is checked.
+
+use std::net::ToSocketAddrs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use super::tls;
+use crate::config::{EndpointConfig, IpVersion, NodeConfig, PathConfig, TransportConfig, TransportKind};
+
+/// Octets of a Unix socket's path: `sun_path` has 108 with the zero behind it.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Everything that would keep the node from starting, each with its place.
+#[must_use]
+pub fn faults(config: &NodeConfig) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    for router in &config.routers {
+        for (at, transport) in router.transports.iter().enumerate() {
+            let place = format!("workers[{}].transports[{at}]", router.place);
+            check(transport, &place, &mut faults);
+        }
+    }
+    faults
+}
+
+fn check(transport: &TransportConfig, place: &str, faults: &mut Vec<(String, String)>) {
+    match &transport.endpoint {
+        EndpointConfig::Tcp { interface, version, tls, .. } => {
+            if let Some(Err(message)) = interface.as_ref().map(|name| resolve(name, *version)) {
+                faults.push((format!("{place}.endpoint.interface"), message));
+            }
+            if let Some(Err(message)) = tls.as_ref().map(tls::acceptor) {
+                faults.push((format!("{place}.endpoint.tls"), message));
+            }
+        }
+        EndpointConfig::Unix { path, .. } => {
+            if let Err(message) = socket_path(path) {
+                faults.push((format!("{place}.endpoint.path"), message));
+            }
+        }
+    }
+    if let TransportKind::Web { paths, .. } = &transport.kind {
+        services(paths, place, faults);
+    }
+}
+
+fn services(paths: &[(String, PathConfig)], place: &str, faults: &mut Vec<(String, String)>) {
+    for (path, service) in paths {
+        let place = format!("{place}.paths[\"{path}\"]");
+        match service {
+            PathConfig::Static { directory, .. } if !directory.is_dir() => {
+                faults.push((format!("{place}.directory"), format!("{} is no directory", directory.display())));
+            }
+            PathConfig::Redirect { url } if url.chars().any(char::is_control) => {
+                faults.push((format!("{place}.url"), "must not have control characters".to_owned()));
+            }
+            PathConfig::Nested { paths } => services(paths, &place, faults),
+            _ => {}
+        }
+    }
+}
+
+fn resolve(name: &str, version: Option<IpVersion>) -> Result<(), String> {
+    let found = (name, 0).to_socket_addrs().map_err(|error| {
+        format!(
+            "'{name}' is no address and no host name that can be resolved ({error}); IPv6 is written without brackets"
+        )
+    })?;
+    let fits = |is_v4: bool| match version {
+        None => true,
+        Some(IpVersion::V4) => is_v4,
+        Some(IpVersion::V6) => !is_v4,
+    };
+    if found.map(|address| address.is_ipv4()).any(fits) {
+        return Ok(());
+    }
+    let version = if version == Some(IpVersion::V4) { 4 } else { 6 };
+    Err(format!("'{name}' has no address of IP version {version}"))
+}
+
+fn socket_path(path: &Path) -> Result<(), String> {
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        return Err(format!("has {length} octets, and a socket's path may have {SOCKET_PATH_MAX}"));
+    }
+    if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        return Err(format!("the directory of {} is not there", path.display()));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(format!("{} is there and is no socket; move it away or configure another path", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces() {
+        assert_eq!(resolve("127.0.0.1", None), Ok(()));
+        assert_eq!(resolve("127.0.0.1", Some(IpVersion::V4)), Ok(()));
+        assert_eq!(
+            resolve("127.0.0.1", Some(IpVersion::V6)).unwrap_err(),
+            "'127.0.0.1' has no address of IP version 6"
+        );
+        assert!(resolve("[::1]", None).unwrap_err().contains("without brackets"));
+    }
+
+    #[test]
+    fn places_of_sockets() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("precious"), "text").unwrap();
+        assert_eq!(socket_path(&dir.path().join("new")), Ok(()));
+        assert!(socket_path(&dir.path().join("precious")).unwrap_err().contains("no socket"));
+        assert!(socket_path(&dir.path().join("missing/new")).unwrap_err().contains("not there"));
+        assert!(socket_path(Path::new(&"x".repeat(200))).unwrap_err().contains("107"));
+        let socket = dir.path().join("old");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert_eq!(socket_path(&socket), Ok(()));
+    }
+}
