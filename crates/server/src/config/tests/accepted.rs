@@ -77,7 +77,7 @@ fn the_standalone_node_of_the_reference() {
     let mut realm = realm("realm1", "role1");
     // Anonymous clients have the rights of the only role.
     realm.roles.push(RoleConfig { name: "anonymous".to_owned(), ..realm.roles[0].clone() });
-    let router = RouterConfig { id: "worker001".to_owned(), realms: vec![realm], transports };
+    let router = RouterConfig { place: 0, id: "worker001".to_owned(), realms: vec![realm], transports };
     assert_eq!(config, NodeConfig { routers: vec![router] });
 }
 
@@ -131,7 +131,8 @@ fn template_node(dialect: PublisherKind) -> NodeConfig {
     ];
     let kind = TransportKind::Web { paths, options: WebOptions::default() };
     let transports = vec![TransportConfig { id: "transport001".to_owned(), kind, endpoint: tcp(8080) }];
-    let router = RouterConfig { id: "worker001".to_owned(), realms: vec![realm("realm1", "anonymous")], transports };
+    let router =
+        RouterConfig { place: 0, id: "worker001".to_owned(), realms: vec![realm("realm1", "anonymous")], transports };
     NodeConfig { routers: vec![router] }
 }
 
