@@ -49,14 +49,7 @@ impl Drop for HangUp<'_> {
 
 impl CallService {
     pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let conditions = self.submitter.conditions();
-        let origin = conditions.origin_to_share(request.headers());
-        let mut reply = match conditions.preflight(request.method(), request.headers()) {
-            Some(reply) => reply,
-            None => self.post(&conditions.gate, request, remote, shard).await,
-        };
-        conditions.share(origin, &mut reply);
-        reply
+        self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
     }
 
     async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {

@@ -16,7 +16,6 @@ use hyper::{Method, Request};
 use stentor_wamp::codec::Serializer;
 use stentor_wamp::identity::Identity;
 use stentor_wamp::message::Payload;
-use stentor_wamp::publish_options::{Filter, PublishOptions};
 use tracing::info;
 
 use super::BODY_BYTES_MAX;
@@ -52,10 +51,10 @@ pub struct Submitter {
 
 /// What a reload may change.
 #[derive(Debug)]
-pub(super) struct Conditions {
-    pub(super) gate: Gate,
+struct Conditions {
+    gate: Gate,
     /// The origins whose pages may use the service.
-    pub(super) cors: Vec<String>,
+    cors: Vec<String>,
 }
 
 /// The pusher.
@@ -79,7 +78,7 @@ pub(super) struct Judged {
 
 impl Conditions {
     /// The answer to a browser that asks before it posts; nothing for other requests.
-    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+    fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
         if method != Method::OPTIONS {
             return None;
         }
@@ -99,7 +98,7 @@ impl Conditions {
     }
 
     /// Lets the page of an allowed origin read the answer. Never with credentials.
-    pub(super) fn share(&self, origin: Option<HeaderValue>, reply: &mut Reply) {
+    fn share(&self, origin: Option<HeaderValue>, reply: &mut Reply) {
         if self.cors.is_empty() {
             return;
         }
@@ -109,7 +108,7 @@ impl Conditions {
         }
     }
 
-    pub(super) fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         self.allowed_origin(headers).cloned()
     }
 }
@@ -129,7 +128,7 @@ impl Submitter {
     }
 
     /// What is in force now.
-    pub(super) fn conditions(&self) -> Arc<Conditions> {
+    fn conditions(&self) -> Arc<Conditions> {
         Arc::clone(&self.conditions.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -138,6 +137,22 @@ impl Submitter {
         let gate = Gate::sharing(options, &self.memories);
         let fresh = Arc::new(Conditions { gate, cors });
         *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    /// Answers a browser that asks before it posts, and hands everything else to `post`.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        post: impl AsyncFnOnce(&Gate, Request<Incoming>) -> Reply,
+    ) -> Reply {
+        let conditions = self.conditions();
+        let origin = conditions.origin_to_share(request.headers());
+        let mut reply = match conditions.preflight(request.method(), request.headers()) {
+            Some(reply) => reply,
+            None => post(&conditions.gate, request).await,
+        };
+        conditions.share(origin, &mut reply);
+        reply
     }
 
     /// Head, body, signature.
@@ -222,14 +237,7 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 
 impl PushService {
     pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        let conditions = self.submitter.conditions();
-        let origin = conditions.origin_to_share(request.headers());
-        let mut reply = match conditions.preflight(request.method(), request.headers()) {
-            Some(reply) => reply,
-            None => self.post(&conditions.gate, request, remote, shard).await,
-        };
-        conditions.share(origin, &mut reply);
-        reply
+        self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
     }
 
     async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
@@ -289,10 +297,9 @@ impl PushService {
 
     fn publish(&self, submission: Submission<'_>, shard: &Rc<Shard>) -> Result<Published, Refusal> {
         let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
-        let options = options(submission.options);
         self.submitter
             .realm
-            .publish(shard, &self.submitter.identity, &submission.topic, &options, payload)
+            .publish(shard, &self.submitter.identity, &submission.topic, &submission.options, payload)
             .map_err(|refusal| router_refusal(&refusal))
     }
 }
@@ -316,22 +323,4 @@ enum Outcome {
 pub(super) fn router_refusal(refusal: &stentor_wamp::router::Refusal) -> Refusal {
     let args = serde_json::json!([refusal.message]).to_string();
     Refusal::wamp(refusal.error, Some(args.as_bytes()), None)
-}
-
-fn options(given: body::PublishOptions) -> PublishOptions {
-    let filter = Filter {
-        exclude: given.exclude.unwrap_or_default(),
-        exclude_authid: given.exclude_authid.unwrap_or_default(),
-        exclude_authrole: given.exclude_authrole.unwrap_or_default(),
-        eligible: given.eligible,
-        eligible_authid: given.eligible_authid,
-        eligible_authrole: given.eligible_authrole,
-    };
-    PublishOptions {
-        acknowledge: true,
-        exclude_me: given.exclude_me.unwrap_or(true),
-        disclose_me: given.disclose_me.unwrap_or(false),
-        retain: given.retain.unwrap_or(false),
-        filter: (filter != Filter::default()).then(|| Box::new(filter)),
-    }
 }

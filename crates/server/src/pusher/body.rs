@@ -10,8 +10,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use stentor_model::SessionId;
 use stentor_model::limit::{NESTING_DEPTH_MAX, OPTIONS_BYTES_MAX, URI_BYTES_MAX};
+use stentor_wamp::codec::json::Reader;
+use stentor_wamp::codec::{Read as _, SyntaxError};
+use stentor_wamp::publish_options::{OptionFault, PublishOptions};
+use stentor_wamp::value::Value;
 
 use super::answer::Refusal;
 
@@ -37,33 +40,6 @@ pub struct CallSubmission<'a> {
     pub args: Option<&'a [u8]>,
     /// As in [`Submission`].
     pub kwargs: Option<&'a [u8]>,
-}
-
-/// `PUBLISH.Options` as far as a poster may set them. Nothing means that the option was absent or null.
-///
-/// An empty list of the eligible means nobody, and differs from an absent one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PublishOptions {
-    /// Taken and without effect: a post is always acknowledged by its answer.
-    pub acknowledge: Option<bool>,
-    /// Whether the publisher itself is left out.
-    pub exclude_me: Option<bool>,
-    /// Whether the event is kept for later subscribers.
-    pub retain: Option<bool>,
-    /// Whether receivers may learn who published.
-    pub disclose_me: Option<bool>,
-    /// Sessions that do not receive.
-    pub exclude: Option<Vec<SessionId>>,
-    /// Users that do not receive.
-    pub exclude_authid: Option<Vec<String>>,
-    /// Roles that do not receive.
-    pub exclude_authrole: Option<Vec<String>>,
-    /// The only sessions that receive.
-    pub eligible: Option<Vec<SessionId>>,
-    /// The only users that receive.
-    pub eligible_authid: Option<Vec<String>>,
-    /// The only roles that receive.
-    pub eligible_authrole: Option<Vec<String>>,
 }
 
 /// Reads the body of a publish request. Unknown keys are ignored; of a repeated key the last counts.
@@ -193,84 +169,15 @@ fn container<'a>(
     Ok(Some(raw.as_bytes()).filter(|_| inside.trim_ascii_start().len() > 1))
 }
 
-/// Reads the options one by one rather than into a derived structure, whose errors could not name `options.eligible[2]`.
+/// The options as the router reads them; a fault names its place, such as `options.eligible[2]`.
 fn publish_options(raw: &str) -> Result<PublishOptions, Refusal> {
-    let mut options = PublishOptions::default();
-    let mut fault = None;
-    each_member(raw, |name, value| {
-        if let Err(refusal) = set_option(&mut options, &name, value) {
-            fault.get_or_insert(refusal);
-        }
+    let text = |error: SyntaxError| Refusal::malformed(format!("the options cannot be read: {error}")).at("options");
+    let mut reader = Reader::of_text(raw).map_err(text)?;
+    let Value::Dict(dict) = reader.value().map_err(text)? else { return Ok(PublishOptions::default()) };
+    PublishOptions::from_dict(&dict).map_err(|OptionFault { option, expected }| {
+        let field = format!("options.{option}");
+        Refusal::malformed(format!("'{field}' has to be {expected}")).at(field)
     })
-    .map_err(|error| syntax(&error))?;
-    fault.map_or(Ok(options), Err)
-}
-
-fn set_option(options: &mut PublishOptions, name: &str, raw: &str) -> Result<(), Refusal> {
-    match name {
-        "acknowledge" => options.acknowledge = flag(name, raw)?,
-        "exclude_me" => options.exclude_me = flag(name, raw)?,
-        "retain" => options.retain = flag(name, raw)?,
-        "disclose_me" => options.disclose_me = flag(name, raw)?,
-        "exclude" => options.exclude = sessions(name, raw)?,
-        "eligible" => options.eligible = sessions(name, raw)?,
-        "exclude_authid" => options.exclude_authid = strings(name, raw)?,
-        "exclude_authrole" => options.exclude_authrole = strings(name, raw)?,
-        "eligible_authid" => options.eligible_authid = strings(name, raw)?,
-        "eligible_authrole" => options.eligible_authrole = strings(name, raw)?,
-        _ => {}
-    }
-    Ok(())
-}
-
-/// JSON has two booleans; the 0 and 1 that Crossbar's language took for them are refused.
-fn flag(name: &str, raw: &str) -> Result<Option<bool>, Refusal> {
-    match raw {
-        "null" => Ok(None),
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        _ => Err(wrong(format!("options.{name}"), "true or false")),
-    }
-}
-
-/// A list of session ids; one alone stands for a list of one, as Crossbar takes it.
-fn sessions(name: &str, raw: &str) -> Result<Option<Vec<SessionId>>, Refusal> {
-    let session = |raw: &str| raw.parse().ok().and_then(SessionId::new);
-    if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-        let id = session(raw).ok_or_else(|| wrong(format!("options.{name}"), SESSION_ID))?;
-        return Ok(Some(vec![id]));
-    }
-    list(name, raw, session, SESSION_ID)
-}
-
-const SESSION_ID: &str = "a session id, an integer from 1 to 2^53";
-
-fn strings(name: &str, raw: &str) -> Result<Option<Vec<String>>, Refusal> {
-    list(name, raw, |raw| string(raw).map(Cow::into_owned), "a string")
-}
-
-fn list<T>(
-    name: &str,
-    raw: &str,
-    element: impl Fn(&str) -> Option<T>,
-    expected: &str,
-) -> Result<Option<Vec<T>>, Refusal> {
-    if raw == "null" {
-        return Ok(None);
-    }
-    if !raw.starts_with('[') {
-        return Err(wrong(format!("options.{name}"), &format!("a list, each element {expected}")));
-    }
-    let elements: Vec<&RawValue> = serde_json::from_str(raw).map_err(|error| syntax(&error))?;
-    let parsed = elements
-        .iter()
-        .enumerate()
-        .map(|(index, raw)| element(raw.get()).ok_or_else(|| wrong(format!("options.{name}[{index}]"), expected)));
-    parsed.collect::<Result<_, _>>().map(Some)
-}
-
-fn wrong(field: String, expected: &str) -> Refusal {
-    Refusal::malformed(format!("'{field}' has to be {expected}")).at(field)
 }
 
 fn string(raw: &str) -> Option<Cow<'_, str>> {
