@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -13,8 +14,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Frame, Offer};
-use crate::house::{PATIENCE, pusher, web, web_with};
-use crate::http::Http;
+use crate::house::{PATIENCE, pusher, soon, web, web_with};
+use crate::http::{Http, head};
 
 fn stentor(dir: &Path, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
@@ -51,13 +52,18 @@ struct Process {
 
 impl Process {
     fn start(dir: &Path) -> Self {
+        Self::reading_ahead(dir, 1000)
+    }
+
+    /// Starts a node of whose log this many lines are read before somebody waits for them.
+    fn reading_ahead(dir: &Path, lines_max: usize) -> Self {
         let mut child = stentor(dir, &["start", "--log-format", "json", "--threads", "2"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = sync_channel(1000);
+        let (sender, lines) = sync_channel(lines_max);
         std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -96,6 +102,19 @@ impl Process {
 
     fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// The exit code of a process whose log is not read meanwhile.
+    async fn unread_exit_code(&mut self) -> Option<i32> {
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the end of the process", ended).await
     }
 }
 
@@ -394,4 +413,81 @@ async fn a_call_under_way_is_answered_before_the_end() {
     callee.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
     assert_eq!(http.reply().await.refusal().0, 503);
     assert_eq!(process.exit_code(), Some(0));
+}
+
+/// A POST whose head has been read by the server, which now waits for the body.
+async fn half_a_post(address: SocketAddr, target: &str, body: &str) -> Http {
+    let mut http = Http::over(TcpStream::connect(address).await.unwrap());
+    let length = body.len().to_string();
+    let headers = [("Content-Type", "application/json"), ("Content-Length", &length), ("Expect", "100-continue")];
+    http.send(head("POST", target, &headers)).await;
+    assert_eq!(http.reply_head().await.status, 100);
+    http
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_while_the_node_goes_down() {
+    let dir = home(&web(json!({"push": pusher(json!({}))})));
+    let mut process = Process::start(dir.path());
+    let body = r#"{"topic":"t"}"#;
+    let mut http = half_a_post(process.address(), "/push", body).await;
+    let (first, rest) = body.split_at(body.len() / 2);
+    http.send(first).await;
+    process.signal(Signal::TERM);
+    process.wait_for("going down");
+    // A node that does not wait for the rest has said its last words by then.
+    let next = process.lines.recv_timeout(Duration::from_millis(300));
+    assert_eq!(next, Err(RecvTimeoutError::Timeout));
+    http.send(rest).await;
+    assert_eq!(http.reply().await.status, 202);
+    process.wait_for("stopped");
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn nothing_comes_after_goodbye() {
+    let dir = home(&web(json!({"push": pusher(json!({}))})));
+    let mut process = Process::start(dir.path());
+    let address = process.address();
+    let mut sessions = [join(address).await, join(address).await];
+    for session in &mut sessions {
+        session.subscribe("wamp.session.on_leave").await;
+        session.subscribe("com.x").await;
+    }
+    let body = r#"{"topic":"com.x"}"#;
+    let mut http = half_a_post(address, "/push", body).await;
+    process.signal(Signal::TERM);
+    for session in &mut sessions {
+        // The other one may have left before.
+        loop {
+            let message = session.message().await;
+            if message[0] == 6 {
+                assert_eq!(message, json!([6, {}, "wamp.close.system_shutdown"]));
+                break;
+            }
+            assert_eq!(message[0], 36, "{message}");
+        }
+    }
+    // Something is published after both GOODBYEs, and one session ends before the other one answers.
+    http.send(body).await;
+    assert_eq!(http.reply().await.status, 202);
+    for session in &mut sessions {
+        session.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
+        session.expect_close(1000).await;
+    }
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nobody() {
+    let dir = home(&web(json!({"push": pusher(json!({"debug": true}))})));
+    let mut process = Process::reading_ahead(dir.path(), 0);
+    let mut http = Http::over(TcpStream::connect(process.address()).await.unwrap());
+    let body = json!({"topic": "t", "args": ["x".repeat(200)]}).to_string();
+    // Their lines are several times what a pipe holds.
+    for n in 0..1500 {
+        assert_eq!(http.post("/push", &[], body.as_bytes()).await.status, 202, "{n}");
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.unread_exit_code().await, Some(0));
 }

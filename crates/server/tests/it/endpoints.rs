@@ -243,3 +243,15 @@ async fn files_of_a_directory() {
     assert_eq!((reply.status, reply.header("content-length")), (200, Some("1")));
     assert_eq!(http.post("/a.js", &[], b"").await.status, 405);
 }
+
+#[tokio::test]
+async fn a_file_in_the_place_of_a_socket_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    std::fs::write(&path, "mine").unwrap();
+    let config = router(json!([{"type": "web", "endpoint": {"type": "unix", "path": path}, "paths": {}}]));
+    let settings = Settings { threads: 1, echo: Echo::Refused };
+    let error = stentor::node::start(configured(&config), settings).unwrap_err();
+    assert!(error.0[0].contains("no socket"), "{error:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}

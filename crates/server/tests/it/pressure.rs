@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Frame, Offer};
 use crate::house::{Node, configured, pusher, start, start_with, web_with};
+use crate::http::request;
 
 /// A body that carries its number.
 fn numbered(n: usize, length: usize) -> String {
@@ -227,4 +228,55 @@ async fn a_full_transport_is_full_on_every_thread() {
         let_in.extend(outcome.unwrap());
     }
     assert_eq!(let_in.len(), 5);
+}
+
+/// Posts so many publications in one request while the only subscriber reads.
+async fn batch_arrives(options: Value, items: usize, length: usize) {
+    let node = start(&web_with(json!({"push": pusher(json!({}))}), options));
+    let mut subscriber = node.session().await;
+    subscriber.subscribe("t").await;
+    let lines: Vec<_> = (0..items).map(|n| numbered(n, length)).collect();
+    let post = async {
+        let mut http = node.http().await;
+        let media = [("Content-Type", "application/x-ndjson")];
+        http.send(request("POST", "/push", &media, lines.join("\n").as_bytes())).await;
+        http.reply().await
+    };
+    let receive = async {
+        let mut ids = Vec::new();
+        for n in 0..items {
+            let event = subscriber.expect(36).await;
+            assert_eq!(event[4][0], n);
+            ids.push(event[2].clone());
+        }
+        ids
+    };
+    let (reply, received) = tokio::join!(post, receive);
+    assert_eq!(reply.status, 202);
+    let answered: Vec<_> = reply.json().as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
+    assert_eq!(answered.len(), items);
+    assert_eq!(answered, received);
+    assert_eq!(node.running.meters.closed_outbox_full.get(), 0);
+    push(&node, &mut node.http().await, &numbered(items, 1)).await;
+    assert_eq!(subscriber.expect(36).await[4][0], items);
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_the_outbox_reaches_a_reader() {
+    batch_arrives(json!({}), 10_000, 700).await;
+    // Each turn of the batch is twice the outbox, and the whole is within what the socket takes of its own.
+    batch_arrives(json!({"outbox_bytes_max": 65_536}), 300, 2000).await;
+}
+
+#[tokio::test]
+async fn a_retained_event_larger_than_the_outbox_reaches_who_asks() {
+    let node = start(&web_with(json!({"push": pusher(json!({}))}), json!({"outbox_bytes_max": 1024})));
+    let text = "x".repeat(20_000);
+    let retained = json!({"topic": "t", "args": [text], "options": {"retain": true}}).to_string();
+    push(&node, &mut node.http().await, &retained).await;
+    let mut subscriber = node.session().await;
+    let subscription = subscriber.subscribe_with(json!({"get_retained": true}), "t").await;
+    let event = subscriber.expect(36).await;
+    assert_eq!((&event[1], &event[4]), (&json!(subscription), &json!([text])));
+    assert_eq!(node.running.meters.closed_outbox_full.get(), 0);
 }

@@ -224,3 +224,15 @@ async fn configured_origins_may_read() {
         assert_eq!(preflight.header("access-control-allow-headers").is_some(), allowed);
     }
 }
+
+#[tokio::test]
+async fn a_page_has_to_name_its_content_type() {
+    let node = node(json!({}));
+    let origin = ("Origin", "https://example.com");
+    let mut http = node.http().await;
+    http.send(request("POST", "/push", &[origin], BODY)).await;
+    assert_eq!(http.reply().await.refusal(), (415, Some("Content-Type".to_owned())));
+    assert_eq!(node.running.meters.publications.get(), 0);
+    assert_eq!(node.http().await.post("/push", &[origin], BODY).await.status, 202);
+    assert_eq!(node.running.meters.publications.get(), 1);
+}

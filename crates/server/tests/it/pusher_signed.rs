@@ -183,3 +183,19 @@ async fn odd_queries_are_read_as_written() {
     }
     assert_eq!(http.post(&whole(3).replace("foobar", "f%6Fobar"), &[], BODY.as_bytes()).await.status, 202);
 }
+
+#[tokio::test]
+async fn a_signed_request_is_accepted_once_by_all_services_of_its_key() {
+    for window in [0, 300] {
+        let options = json!({"key": "foobar", "secret": "secret", "timestamp_delta_limit": window});
+        let node = start(&web(json!({"push": pusher(options.clone()), "again": pusher(options)})));
+        let signed = Signed::new(8);
+        let target = signed.target(&URL_SAFE.encode(signed.tag()));
+        let mut http = node.http().await;
+        assert_eq!(http.post(&target, &[], BODY.as_bytes()).await.status, 202);
+        let elsewhere = target.replace("/push?", "/again?");
+        let reply = http.post(&elsewhere, &[], BODY.as_bytes()).await;
+        assert_eq!(reply.refusal(), (401, Some("nonce".to_owned())));
+        assert_eq!(node.running.meters.publications.get(), 1);
+    }
+}

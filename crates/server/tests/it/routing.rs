@@ -189,3 +189,21 @@ async fn arguments_that_the_callee_cannot_be_told_are_an_error() {
     caller.send(json!([48, 2, {}, "com.p", [1]])).await;
     assert_eq!(callee.expect(68).await[4], json!([1]));
 }
+
+#[tokio::test]
+async fn a_meta_procedure_takes_few_arguments() {
+    let node = start(&web(json!({})));
+    let mut client = node.session().await;
+    // Every one of them is a role that sessions may be counted by.
+    for (roles, allowed) in [(vec!["anonymous"], true), (vec!["anonymous"; 100_000 / 12], false)] {
+        let request = client.request();
+        client.send(json!([48, request, {}, "wamp.session.count", [roles]])).await;
+        let answer = client.message().await;
+        if allowed {
+            assert_eq!(answer, json!([50, request, {}, [1]]));
+        } else {
+            assert_eq!(answer.as_array().unwrap()[..3], [json!(8), json!(48), json!(request)]);
+            assert_eq!(answer[4], "wamp.error.invalid_argument");
+        }
+    }
+}

@@ -200,3 +200,18 @@ async fn publish_marker(node: &Node, witness: &mut Client) {
     let event: Value = witness.expect(36).await;
     assert_eq!(event[2], id);
 }
+
+#[tokio::test]
+async fn strangers_may_say_little() {
+    let node = node();
+    let long = json!([1, "realm1", {"roles": {"caller": {}}, "agent": "x".repeat(100_000)}]).to_string();
+    let mut stranger = node.socket(Offer::default()).await;
+    stranger.send(&long).await;
+    stranger.expect_close(1009).await;
+    let mut subscriber = node.session().await;
+    subscriber.subscribe("t").await;
+    let text = "x".repeat(1_000_000);
+    let id = node.session().await.publish("t", json!([text])).await;
+    let event = subscriber.expect(36).await;
+    assert_eq!((&event[2], &event[4]), (&json!(id), &json!([text])));
+}
