@@ -4,31 +4,13 @@
 //! ones and refused with the same words, so that nobody learns which names exist.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
+use stentor_model::Secret;
 
 use crate::value::{Dict, Value};
-
-/// Octets that never show in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// A principal that proves itself by a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,13 +137,13 @@ impl AuthPolicy {
                 let principal = self.ticket.as_ref()?.get(&*challenge.authid)?;
                 // Comparing authentication codes instead of the tickets themselves takes the same time for every wrong one.
                 let key = hmac::Key::new(hmac::HMAC_SHA256, b"ticket");
-                let expected = hmac::sign(&key, principal.ticket.0.as_bytes());
+                let expected = hmac::sign(&key, principal.ticket.expose().as_bytes());
                 hmac::verify(&key, signature.as_bytes(), expected.as_ref()).ok()?;
                 Some(&principal.role)
             }
             Method::WampCra => {
                 let user = self.wampcra.as_ref()?.get(&*challenge.authid)?;
-                let key = hmac::Key::new(hmac::HMAC_SHA256, user.secret.0.as_bytes());
+                let key = hmac::Key::new(hmac::HMAC_SHA256, user.secret.expose().as_bytes());
                 let given = STANDARD.decode(signature).ok()?;
                 hmac::verify(&key, challenge.signed.as_bytes(), &given).ok()?;
                 Some(&user.role)
@@ -200,7 +182,7 @@ pub struct Challenge {
 /// and nobody can compute it.
 fn decoy<'a>(users: &'a HashMap<String, CraUser>, authid: &str) -> Option<(&'a str, Option<Salting>)> {
     let mut names: Vec<&String> = users.keys().collect();
-    let secret = &users.get(*names.iter().min()?)?.secret.0;
+    let secret = users.get(*names.iter().min()?)?.secret.expose();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let tag = |what: &str| hmac::sign(&key, format!("decoy {what} {authid}").as_bytes());
     let word = tag("user").as_ref().iter().take(7).fold(0, |word, &octet| word << 8 | usize::from(octet));

@@ -202,19 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn rule(uri: &str, matching: Match, allowed: bool) -> Rule {
-        Rule {
-            uri: uri.into(),
-            matching,
-            publish: allowed,
-            subscribe: allowed,
-            call: allowed,
-            register: allowed,
-            disclose_publisher: false,
-            disclose_caller: false,
-        }
-    }
+    use crate::transcript::rule;
 
     #[test]
     fn the_longest_rule_decides() {

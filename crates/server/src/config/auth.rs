@@ -3,10 +3,11 @@
 //! Knows the static forms of `anonymous`, `ticket` and `wampcra`. Everything else of Crossbar.io is a fault by name:
 //! leaving a method out silently would lock people out, or let them in.
 
-use super::gate::{Secret, secret};
+use super::gate::secret;
 use super::reader::{Cursor, Dict};
 use super::realm::Roster;
 use std::collections::BTreeMap;
+use stentor_model::Secret;
 
 /// The role of clients where no `auth` is configured.
 const ANONYMOUS: &str = "anonymous";

@@ -5,35 +5,14 @@
 use super::network;
 use super::reader::{Cursor, Dict};
 use ipnet::IpNet;
-use std::fmt;
 use std::time::Duration;
 
-/// A text that must not reach a log, an error or a console. Its `Debug` shows dots.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for computing with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use stentor_model::Secret;
 
 /// Reads a secret. A value of the wrong type is not repeated in the fault, it may be the secret itself.
 pub(super) fn secret(cursor: &Cursor<'_>) -> Option<Secret> {
     match &cursor.node.value {
-        super::tree::Value::Text(text) if !text.is_empty() => Some(Secret::new(text)),
+        super::tree::Value::Text(text) if !text.is_empty() => Some(Secret::new(text.as_str())),
         super::tree::Value::Text(_) => {
             cursor.fault("must not be empty");
             None

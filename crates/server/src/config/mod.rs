@@ -26,7 +26,7 @@ mod tests;
 
 pub use auth::{AuthConfig, SaltConfig, TicketPrincipal, WampCraUser};
 pub use endpoint::{BACKLOG_DEFAULT, EndpointConfig, IpVersion, TlsConfig};
-pub use gate::{GateOptions, Secret};
+pub use gate::GateOptions;
 pub use node::{NodeConfig, RouterConfig};
 pub use path::{JsonOptions, PathConfig, PublisherKind, StaticOptions};
 pub use realm::{Match, PermissionConfig, RealmConfig, RealmOptions, RequestIds, RoleConfig, UriCheck};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stentor_model::SessionId;
-use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, Secret, TicketPrincipal};
+use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
 use stentor_wamp::codec::Format;
 use stentor_wamp::identity::{Features, Identity};
 use stentor_wamp::permission::{Permissions, Rule};
@@ -289,15 +289,13 @@ fn auth_policy(config: &AuthConfig) -> AuthPolicy {
     AuthPolicy {
         anonymous: config.anonymous.clone(),
         ticket: config.ticket.as_ref().map(|principals| {
-            let principal = |one: &config::TicketPrincipal| TicketPrincipal {
-                ticket: Secret::new(one.ticket.expose()),
-                role: one.role.clone(),
-            };
+            let principal =
+                |one: &config::TicketPrincipal| TicketPrincipal { ticket: one.ticket.clone(), role: one.role.clone() };
             principals.iter().map(|(name, one)| (name.clone(), principal(one))).collect::<HashMap<_, _>>()
         }),
         wampcra: config.wampcra.as_ref().map(|users| {
             let user = |one: &config::WampCraUser| CraUser {
-                secret: Secret::new(one.secret.expose()),
+                secret: one.secret.clone(),
                 role: one.role.clone(),
                 salting: one.salt.as_ref().map(|salt| Salting {
                     salt: salt.salt.clone(),
@@ -312,9 +310,7 @@ fn auth_policy(config: &AuthConfig) -> AuthPolicy {
 
 fn gate_options(options: &GateOptions) -> gate::GateOptions {
     let credentials = match (&options.key, &options.secret) {
-        (Some(key), Some(secret)) => {
-            Some(signature::Credentials { key: key.clone(), secret: signature::Secret::new(secret.expose()) })
-        }
+        (Some(key), Some(secret)) => Some(signature::Credentials { key: key.clone(), secret: secret.clone() }),
         _ => None,
     };
     gate::GateOptions {

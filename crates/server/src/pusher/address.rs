@@ -27,22 +27,6 @@ struct Hop {
     tls: Option<bool>,
 }
 
-/// A single address, a CIDR network, or a network with a dotted mask (`192.168.1.1/255.255.255.0`), for IPv4 and IPv6.
-///
-/// Host bits may be set and mean the network, as the reference document's own example has them.
-#[must_use]
-pub fn parse_network(text: &str) -> Option<IpNet> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(normal_network(IpNet::from(address)));
-    }
-    if let Ok(network) = text.parse::<IpNet>() {
-        return Some(normal_network(network));
-    }
-    let (address, mask) = text.split_once('/')?;
-    let mask = IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?).ok()?;
-    Some(normal_network(mask))
-}
-
 /// A network of IPv4-mapped addresses becomes the IPv4 network, since peers are compared in that form.
 pub(super) fn normal_network(network: IpNet) -> IpNet {
     let network = network.trunc();
@@ -165,9 +149,10 @@ fn parse_node(node: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::network;
 
     fn networks(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| parse_network(text).unwrap()).collect()
+        texts.iter().map(|text| network::parse(text).unwrap()).collect()
     }
 
     #[test]
@@ -185,7 +170,11 @@ mod tests {
             ("localhost", None),
             ("", None),
         ] {
-            assert_eq!(parse_network(text).map(|network| network.to_string()).as_deref(), expect, "{text}");
+            assert_eq!(
+                network::parse(text).ok().map(|network| normal_network(network).to_string()).as_deref(),
+                expect,
+                "{text}"
+            );
         }
     }
 

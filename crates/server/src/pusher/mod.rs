@@ -21,4 +21,4 @@ pub mod signature;
 pub use answer::{Refusal, RefusalKind};
 pub use gate::{Admitted, Gate, GateOptions, Head, Standing};
 pub use media::Media;
-pub use signature::{Credentials, Secret};
+pub use signature::Credentials;

@@ -3,11 +3,10 @@
 //! The parts are joined without separators, as every client in the field does it. So a digit can move from `seq` to
 //! `nonce` and leave the signature true; who remembers requests has to remember the signature as well as the nonce.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::{digest, hmac};
+use stentor_model::Secret;
 
 /// Takes Base64 with its padding and without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -17,24 +16,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What a signature decodes to: the output of HMAC-SHA256.
 pub(super) type Tag = [u8; 32];
-
-/// The shared secret of a service. It shows itself to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
-
-impl Secret {
-    /// Takes the secret as the configuration has it; its UTF-8 octets are the key of the HMAC.
-    #[must_use]
-    pub fn new(secret: impl Into<Box<str>>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// Who may sign: one key, and the secret that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +32,7 @@ pub(super) struct Signer(hmac::Key);
 
 impl Signer {
     pub(super) fn new(secret: &Secret) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_bytes()))
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))
     }
 
     /// The signature that these parts have.

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-use crate::auth::{AuthPolicy, CraUser, Salting, Secret, TicketPrincipal};
+use stentor_model::Secret;
+
+use crate::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
 use crate::router::Settings;
 use crate::session::{RequestIds, Session, Step};
 use crate::transcript::{Setting, check, check_in, settings};

@@ -3,6 +3,7 @@
 use super::super::*;
 use super::{node, read};
 use std::time::Duration;
+use stentor_model::Secret;
 
 /// "Running Standalone" from the reference page, verbatim.
 const STANDALONE: &str = include_str!("standalone.json");
