@@ -106,7 +106,7 @@ pub struct WebSocketOptions {
     pub auto_ping_size: usize,
     /// Counts any traffic as a sign of life, not only pongs.
     pub auto_ping_restart_on_any_traffic: bool,
-    /// Sessions at one time on this service.
+    /// Sessions at one time on the transport, over all its paths.
     pub max_sessions: usize,
     /// Subscriptions that one session may hold.
     pub max_subscriptions_per_session: usize,

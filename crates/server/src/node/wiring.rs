@@ -29,6 +29,7 @@ use crate::http::{
     BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
     Service, Site, StatusPage, Submitter,
 };
+use crate::meter::Gauge;
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
@@ -75,7 +76,7 @@ fn wire_router(
     let directory = Arc::new(Directory(realms.collect()));
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, memories, echo, seed };
+        let mut builder = Builder { directory: &directory, memories, open: Arc::default(), echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -116,6 +117,8 @@ fn settings(realm: &RealmConfig) -> Settings {
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
     memories: &'b Arc<Memories>,
+    /// The WebSocket connections of the transport, over all its paths.
+    open: Arc<Gauge>,
     echo: Echo,
     seed: &'b mut S,
 }
@@ -237,7 +240,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 max_window_bits: deflate.max_window_bits.unwrap_or(15),
                 request_max_window_bits: deflate.request_max_window_bits.unwrap_or(15),
             }),
-            open: Arc::default(),
+            open: Arc::clone(&self.open),
         }
     }
 }

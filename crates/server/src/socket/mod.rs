@@ -28,7 +28,7 @@ pub struct SocketService {
     pub formats: Vec<Format>,
     /// Compression, where it is configured.
     pub compression: Option<Policy>,
-    /// Connections that are open through this service.
+    /// WebSocket connections that are open on the transport.
     pub open: Arc<crate::meter::Gauge>,
 }
 

@@ -230,6 +230,19 @@ async fn a_full_transport_is_full_on_every_thread() {
     assert_eq!(let_in.len(), 5);
 }
 
+#[tokio::test]
+async fn a_full_transport_is_full_on_every_path() {
+    let limit = json!({"max_sessions": 1});
+    let paths = json!({"other": {"type": "websocket", "options": limit}});
+    let node = start_with(configured(&web_with(paths, limit)), 1);
+    let stream = || tokio::net::TcpStream::connect(node.address(0));
+    let held = Client::open(stream().await.unwrap(), Offer::default()).await.unwrap();
+    let other = Offer { path: "/other", ..Offer::default() };
+    let refused = Client::open(stream().await.unwrap(), other).await.err().unwrap();
+    assert_eq!(refused.status, 503);
+    drop(held);
+}
+
 /// Posts so many publications in one request while the only subscriber reads.
 async fn batch_arrives(options: Value, items: usize, length: usize) {
     let node = start(&web_with(json!({"push": pusher(json!({}))}), options));
