@@ -75,7 +75,7 @@ async fn a_silent_crowd_does_not_keep_others_out() {
         silent.push(node.tcp().await);
     }
     let meters = &node.running.meters;
-    assert!(meters.refused_connections_full.get() >= 350, "{}", meters.refused_connections_full.get());
+    assert!(meters.refused_connections_full.get() > 0);
     // Places become free after the second that a crowd is granted, before the time for a head is over.
     let served = async {
         loop {
@@ -95,7 +95,9 @@ async fn a_silent_crowd_does_not_keep_others_out() {
         drop(soon("the end", stream.read_to_end(&mut octets)).await);
         assert!(octets.is_empty() || starts_with(&octets, "HTTP/1.1 503"));
     }
-    assert!(meters.closed_silent.get() >= 90, "{}", meters.closed_silent.get());
+    assert!(meters.closed_silent.get() > 0);
+    // Each was one or the other; some of those who were refused had asked for something.
+    assert!(meters.closed_silent.get() + meters.refused_connections_full.get() >= 500);
     // Whoever had joined has noticed nothing.
     session.subscribe("t").await;
 }
