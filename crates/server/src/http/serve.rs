@@ -165,16 +165,13 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, service)
         .with_upgrades();
-    match watch_over(connection, &client, shutdown).await {
-        Some(Err(error)) => {
-            if error.is_parse_too_large() {
-                client.meters().closed_head_too_large.increment();
-            } else if error.is_parse() {
-                client.meters().closed_malformed.increment();
-            }
-            debug!(%error, "http connection ended");
+    if let Some(Err(error)) = watch_over(connection, &client, shutdown).await {
+        if error.is_parse_too_large() {
+            client.meters().closed_head_too_large.increment();
+        } else if error.is_parse() {
+            client.meters().closed_malformed.increment();
         }
-        Some(Ok(())) | None => {}
+        debug!(%error, "http connection ended");
     }
 }
 
