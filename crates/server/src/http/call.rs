@@ -48,11 +48,11 @@ impl Drop for HangUp<'_> {
 }
 
 impl CallService {
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header;
 
@@ -34,7 +34,7 @@ impl AsRef<[u8]> for Held {
 }
 
 /// Reads a body of at most `limit` octets. The usual body comes in one piece and is not copied.
-pub(super) async fn read(incoming: Incoming, limit: usize, client: &Client) -> Result<Bytes, Refusal> {
+pub(super) async fn read(incoming: &mut Incoming, limit: usize, client: &Client) -> Result<Bytes, Refusal> {
     client.vitals.enter(Phase::Body);
     let outcome = collect(incoming, limit, client).await;
     client.vitals.enter(Phase::Answer);
@@ -50,13 +50,13 @@ pub(super) async fn read(incoming: Incoming, limit: usize, client: &Client) -> R
     outcome
 }
 
-async fn collect(mut incoming: Incoming, limit: usize, client: &Client) -> Result<Bytes, Refusal> {
-    let Some(first) = next(&mut incoming).await? else { return Ok(Bytes::new()) };
+async fn collect(incoming: &mut Incoming, limit: usize, client: &Client) -> Result<Bytes, Refusal> {
+    let Some(first) = next(incoming).await? else { return Ok(Bytes::new()) };
     check(first.len(), limit)?;
     if incoming.is_end_stream() {
         return Ok(first);
     }
-    let Some(second) = next(&mut incoming).await? else { return Ok(first) };
+    let Some(second) = next(incoming).await? else { return Ok(first) };
     let mut claim = Arc::clone(&client.ingress.crowd).claim();
     let mut octets = BytesMut::from(first);
     let mut more = Some(second);
@@ -66,7 +66,7 @@ async fn collect(mut incoming: Incoming, limit: usize, client: &Client) -> Resul
         claim.grow_to(octets.capacity() as u64).ok_or_else(|| {
             Refusal::new(RefusalKind::Unavailable, "the server is reading too many large bodies; try again")
         })?;
-        more = next(&mut incoming).await?;
+        more = next(incoming).await?;
     }
     Ok(Bytes::from_owner(Held { octets, _claim: claim }))
 }
@@ -96,11 +96,16 @@ fn broken(error: &hyper::Error) -> Refusal {
 
 /// Reads a small body away, so that the connection lives on. A large one, or one that the client would send only after
 /// being invited (RFC 9110 section 10.1.1), stays unread.
-pub(super) async fn skip(incoming: Incoming, headers: &HeaderMap, client: &Client) {
-    let small = incoming.size_hint().upper().is_some_and(|octets| octets <= SKIP_BYTES_MAX);
-    if !client.vitals.is_unread() || !small || headers.contains_key(header::EXPECT) {
+pub(super) async fn skip(request: &mut Request<Incoming>, client: &Client) {
+    let small = request.body().size_hint().upper().is_some_and(|octets| octets <= SKIP_BYTES_MAX);
+    if !small || request.headers().contains_key(header::EXPECT) {
         return;
     }
-    // It was refused already; why it broke off changes nothing.
-    drop(read(incoming, usize::try_from(SKIP_BYTES_MAX).unwrap_or(usize::MAX), client).await);
+    client.vitals.enter(Phase::Body);
+    let limit = usize::try_from(SKIP_BYTES_MAX).unwrap_or(usize::MAX);
+    // The request was answered for already; why its body broke off changes nothing.
+    if collect(request.body_mut(), limit, client).await.is_ok() {
+        client.vitals.set_unread(false);
+    }
+    client.vitals.enter(Phase::Answer);
 }

@@ -25,7 +25,7 @@ use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::{Gate, GateOptions, Head, Memories};
+use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
 
@@ -136,10 +136,12 @@ impl Submitter {
     }
 
     /// Answers a browser that asks before it posts, and hands everything else to `post`.
+    ///
+    /// Here and below the request is lent, not given away: each future would keep a copy of its own.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
-        post: impl AsyncFnOnce(&Gate, Request<Incoming>) -> Reply,
+        request: &mut Request<Incoming>,
+        post: impl AsyncFnOnce(&Gate, &mut Request<Incoming>) -> Reply,
     ) -> Reply {
         let conditions = self.conditions();
         let origin = conditions.origin_to_share(request.headers());
@@ -155,23 +157,18 @@ impl Submitter {
     pub(super) async fn judge(
         &self,
         gate: &Gate,
-        request: Request<Incoming>,
+        request: &mut Request<Incoming>,
         client: &Client,
         shard: &Shard,
     ) -> Judged {
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
-        let admitted = gate.admit(&head(&request, client.remote));
-        let (parts, incoming) = request.into_parts();
-        let admitted = match admitted {
+        let admitted = match gate.admit(&head(gate, request, client.remote)) {
             Ok(admitted) => admitted,
-            Err(refusal) => {
-                intake::skip(incoming, &parts.headers, client).await;
-                return refused(client.remote.address, Bytes::new(), refusal);
-            }
+            Err(refusal) => return refused(client.remote.address, Bytes::new(), refusal),
         };
         let address = admitted.client;
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = match intake::read(incoming, limit, client).await {
+        let body = match intake::read(request.body_mut(), limit, client).await {
             Ok(body) => body,
             Err(refusal) => return refused(address, Bytes::new(), refusal),
         };
@@ -179,17 +176,26 @@ impl Submitter {
             .clock
             .timestamp()
             .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
-            .and_then(|now| gate.verify(parts.uri.query().unwrap_or_default(), &body, now));
+            .and_then(|now| gate.verify(request.uri().query().unwrap_or_default(), &body, now));
         Judged { client: address, body, outcome: verified.map(|_| admitted.media) }
     }
 }
 
-fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
+fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
     let headers = request.headers();
-    let all = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let content_type = match (types.next(), types.next()) {
+        (None, _) => ContentType::Absent,
+        (Some(one), None) => ContentType::Once(one),
+        (Some(_), Some(_)) => ContentType::Repeated,
+    };
+    let all = |name| match gate.trusts_proxies() {
+        true => headers.get_all::<HeaderName>(name).iter().map(HeaderValue::as_bytes).collect(),
+        false => Vec::new(),
+    };
     Head {
         method: request.method().as_str(),
-        content_type: all(header::CONTENT_TYPE),
+        content_type,
         from_page: headers.contains_key(header::ORIGIN),
         content_length: headers
             .get(header::CONTENT_LENGTH)
@@ -215,11 +221,11 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 }
 
 impl PushService {
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {
@@ -250,7 +256,8 @@ impl PushService {
             Posted::Single(item) => {
                 body::parse_publish(item).and_then(|submission| self.publish(submission, shard)).map(Outcome::One)
             }
-            Posted::Batch(batch) => Ok(self.publish_batch(&batch, shard).await),
+            // Boxed, so that a single publication does not carry its state around.
+            Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
         }
     }
 

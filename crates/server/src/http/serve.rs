@@ -261,12 +261,15 @@ fn condemn(fault: Fault, client: &Client) -> Sentence {
     sentence
 }
 
-async fn answer(request: Request<Incoming>, client: &Client) -> Reply {
+async fn answer(mut request: Request<Incoming>, client: &Client) -> Reply {
     let (ingress, remote) = (&*client.ingress, client.remote);
     client.vitals.begin_request();
     client.vitals.set_unread(!request.body().is_end_stream());
     let line = ingress.access_log.then(|| format!("{} {}", request.method(), request.uri().path()));
-    let mut reply = route(request, client).await;
+    let mut reply = route(&mut request, client).await;
+    if client.vitals.is_unread() {
+        Box::pin(intake::skip(&mut request, client)).await;
+    }
     if client.vitals.is_unread() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What follows on this connection is a body that nobody reads.
         reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -285,7 +288,9 @@ async fn answer(request: Request<Incoming>, client: &Client) -> Reply {
     reply
 }
 
-async fn route(request: Request<Incoming>, client: &Client) -> Reply {
+/// Only the pusher's future is kept in place; those of services that are asked less often are boxed, or every publication
+/// would carry room for the largest of them.
+async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
     let shard = &client.shard;
     // RFC 9112 section 3.2: a request without one Host means different things to different readers.
     if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
@@ -295,30 +300,23 @@ async fn route(request: Request<Incoming>, client: &Client) -> Reply {
         Front::Socket { service, status_page } => return socket(request, service, *status_page, client),
         Front::Site(site) => site,
     };
-    let path = request.uri().path().to_owned();
-    let found = site.find(&path);
-    match found.map(|(service, _)| &**service) {
-        Some(Service::Push(service)) => return service.answer(request, client, shard).await,
-        Some(Service::Call(service)) => return service.answer(request, client, shard).await,
-        Some(Service::Socket(service, page)) => return socket(request, service, *page, client),
-        _ => {}
-    }
-    let (parts, body) = request.into_parts();
-    intake::skip(body, &parts.headers, client).await;
-    let Some((service, rest)) = found else {
+    let path = request.uri().path();
+    let Some((service, rest)) = site.find(path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
     match &**service {
-        Service::Files(files) => files.reply(&parts.method, &path, rest, &parts.headers).await,
+        Service::Files(files) => Box::pin(files.reply(request.method(), path, rest, request.headers())).await,
+        Service::Socket(service, page) => socket(request, service, *page, client),
+        Service::Push(service) => service.answer(request, client, shard).await,
+        Service::Call(service) => Box::pin(service.answer(request, client, shard)).await,
         Service::Redirect(location) => reply::redirect(303, location),
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
-        Service::Push(_) | Service::Call(_) | Service::Socket(..) => unreachable!("these had the request itself"),
     }
 }
 
-fn socket(request: Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, client: &Client) -> Reply {
+fn socket(request: &mut Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, client: &Client) -> Reply {
     if client.vitals.is_unread() {
         // RFC 6455 section 4.1: a handshake is a GET, and what follows it are frames.
         return reply::text(400, "A request for a WebSocket has no body");
