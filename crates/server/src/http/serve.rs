@@ -294,7 +294,9 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
     let shard = &client.shard;
     // RFC 9112 section 3.2: a request without one Host means different things to different readers.
     if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
-        return reply::text(400, "A request has exactly one Host header");
+        let mut reply = reply::text(400, "A request has exactly one Host header");
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return reply;
     }
     let site = match &client.ingress.front {
         Front::Socket { service, status_page } => return socket(request, service, *status_page, client),
