@@ -18,13 +18,13 @@ use stentor_wamp::uri::{self, Match};
 use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
+use stentor_websocket::keepalive::{self, SignOfLife};
 
 use crate::clock::ticks_of;
 use crate::config::{
     self, AuthConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig, TransportConfig,
     TransportKind, WebSocketConfig,
 };
-use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
     BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
     Service, Site, StatusPage, Submitter,
@@ -264,12 +264,12 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
         connections_max: options.max_sessions,
         open_ticks: ticks_of(options.open_handshake_timeout),
         close_ticks: ticks_of(options.close_handshake_timeout),
-        keepalive: Keepalive {
+        keepalive: keepalive::Policy {
             interval: ticks(options.auto_ping_interval),
             timeout: ticks(options.auto_ping_timeout),
-            ping_bytes: options.auto_ping_size,
             sign: if options.auto_ping_restart_on_any_traffic { SignOfLife::Traffic } else { SignOfLife::Pong },
         },
+        ping_bytes: options.auto_ping_size,
         mask: if options.require_masked_client_frames { MaskRule::Required } else { MaskRule::Optional },
         utf8: if options.validate_utf8 { Utf8Rule::Strict } else { Utf8Rule::Replace },
         failure: if options.fail_by_drop { Failure::Drop } else { Failure::Close },

@@ -13,13 +13,14 @@ use stentor_websocket::close::CloseCode;
 use stentor_websocket::decoder::{Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::frame;
+use stentor_websocket::keepalive::SignOfLife;
 use tracing::{debug, info};
 
 use super::io::Io;
 use super::talk::{Ending, Talk};
 use super::{Failure, SocketService};
 use crate::fanout::outbox::CloseCause;
-use crate::fanout::peer::{Agreement, SignOfLife, SocketPeer};
+use crate::fanout::peer::{Agreement, SocketPeer};
 use crate::fanout::shard::Shard;
 
 /// Reads in one turn before other connections of the thread have theirs.
@@ -130,6 +131,7 @@ impl Connection {
                 self.drain();
             }
             (CloseCause::PingTimeout, _) => {
+                info!(session = self.talk.name(), "no sign of life, or nothing read for too long: the connection ends");
                 meters.closed_ping_timeout.increment();
                 self.phase = Phase::Done;
             }

@@ -11,8 +11,8 @@ use stentor_wamp::codec::Format;
 use stentor_websocket::decoder;
 use stentor_websocket::deflate::{Agreed, Policy};
 use stentor_websocket::handshake::Origins;
+use stentor_websocket::keepalive;
 
-use crate::fanout::peer::Keepalive;
 use crate::realm::Directory;
 
 /// What one path or port offers to WebSocket clients.
@@ -90,7 +90,9 @@ pub struct Habits {
     /// Ticks until the peer must have answered a Close.
     pub close_ticks: u32,
     /// Silence.
-    pub keepalive: Keepalive,
+    pub keepalive: keepalive::Policy,
+    /// Octets of a ping.
+    pub ping_bytes: usize,
     /// Whether client frames must be masked.
     pub mask: decoder::MaskRule,
     /// Whether text is checked.

@@ -14,9 +14,10 @@ use stentor_wamp::uri::reason as reasons;
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::decoder::Event;
 use stentor_websocket::frame::{self, Draft, Opcode};
+use stentor_websocket::keepalive::SignOfLife;
 
 use super::{CloseEcho, SocketService, Speech};
-use crate::fanout::peer::{Peer, SignOfLife, SocketPeer};
+use crate::fanout::peer::{Peer, SocketPeer};
 use crate::fanout::shard::Shard;
 use crate::realm::{Directory, Realm};
 
