@@ -15,6 +15,7 @@ use stentor_wamp::permission::{Permissions, Rule};
 use stentor_wamp::router::{MetaApi, Settings};
 use stentor_wamp::session::RequestIds;
 use stentor_wamp::uri::{self, Match};
+use stentor_websocket::closing::Failure;
 use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
@@ -34,7 +35,7 @@ use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
-use crate::socket::{CloseEcho, Failure, Habits, SocketService, Speech, SubprotocolRule};
+use crate::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 
 /// One router of the node: its realms, and what its transports serve.
 #[derive(Debug)]

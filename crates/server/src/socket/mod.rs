@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use stentor_wamp::auth::AuthPolicy;
 use stentor_wamp::codec::Format;
+use stentor_websocket::closing::Failure;
 use stentor_websocket::decoder;
 use stentor_websocket::deflate::{Agreed, Policy};
 use stentor_websocket::handshake::Origins;
@@ -105,15 +106,6 @@ pub struct Habits {
     pub subprotocol: SubprotocolRule,
     /// Whether small writes leave at once.
     pub nodelay: bool,
-}
-
-/// How a violation ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// By a Close frame with a code and a reason.
-    Close,
-    /// By dropping the connection.
-    Drop,
 }
 
 /// What a peer's Close is answered with.
