@@ -120,6 +120,7 @@ fn negotiate(request: &Request<Incoming>, service: &SocketService) -> Result<Han
         fragment_bytes: service.habits.fragment_bytes,
         outbox_bytes_max: service.habits.outbox_bytes_max,
         keepalive: service.habits.keepalive,
+        ping_bytes: service.habits.ping_bytes,
     };
     Ok(Handshake { accept, subprotocol, extension, agreement, compression })
 }

@@ -15,9 +15,11 @@ use stentor_wamp::permission::{Permissions, Rule};
 use stentor_wamp::router::{MetaApi, Settings};
 use stentor_wamp::session::RequestIds;
 use stentor_wamp::uri::{self, Match};
+use stentor_websocket::closing::Failure;
 use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
+use stentor_websocket::keepalive::{self, SignOfLife};
 
 use super::descriptors;
 use crate::clock::ticks_of;
@@ -25,7 +27,6 @@ use crate::config::{
     self, AuthConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig,
     TransportConfig, TransportKind, WebSocketConfig,
 };
-use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
     BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
     Listing, NodeInfo, PushService, Service, Site, StatusPage, Submitter,
@@ -35,7 +36,7 @@ use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
-use crate::socket::{CloseEcho, Failure, Habits, SocketService, Speech, SubprotocolRule};
+use crate::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 
 /// One router of the node: its realms, and what its transports serve.
 #[derive(Debug)]
@@ -274,12 +275,12 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
         connections_max: options.max_sessions,
         open_ticks: ticks_of(options.open_handshake_timeout),
         close_ticks: ticks_of(options.close_handshake_timeout),
-        keepalive: Keepalive {
+        keepalive: keepalive::Policy {
             interval: ticks(options.auto_ping_interval),
             timeout: ticks(options.auto_ping_timeout),
-            ping_bytes: options.auto_ping_size,
             sign: if options.auto_ping_restart_on_any_traffic { SignOfLife::Traffic } else { SignOfLife::Pong },
         },
+        ping_bytes: options.auto_ping_size,
         mask: if options.require_masked_client_frames { MaskRule::Required } else { MaskRule::Optional },
         utf8: if options.validate_utf8 { Utf8Rule::Strict } else { Utf8Rule::Replace },
         failure: if options.fail_by_drop { Failure::Drop } else { Failure::Close },
