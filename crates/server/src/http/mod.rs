@@ -8,9 +8,11 @@ mod files;
 mod page;
 mod push;
 mod reply;
+mod scrape;
 mod serve;
 mod site;
 mod upgrade;
+mod watch;
 
 pub use call::CallService;
 pub use files::Files;
@@ -18,8 +20,11 @@ pub use files::Listing;
 pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
 pub use push::{PushService, Submitter};
+pub use scrape::{Stage, Watch};
 pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, serve};
 pub use site::{Service, Site};
+pub(crate) use watch::is_loopback;
+pub use watch::{Subject, Token, WatchService};
 
 /// Octets of a body where the service has no `post_body_limit`. Without a bound, one request could fill the memory.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;

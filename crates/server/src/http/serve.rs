@@ -12,12 +12,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tracing::{debug, info};
 
 use super::reply::{self, Reply};
+use super::scrape::Watch;
 use super::site::{Service, Site};
-use super::{HEAD_BYTES_MAX, page, upgrade};
+use super::{HEAD_BYTES_MAX, page, upgrade, watch};
 use crate::fanout::shard::Shard;
 use crate::socket::SocketService;
 use crate::socket::io::Stream;
@@ -33,6 +34,8 @@ pub struct Ingress {
     pub hsts: Option<String>,
     /// How long a request's headers may take, and how long a connection may idle.
     pub head_timeout: Duration,
+    /// Who tells programs on this machine about the node, where nobody else can reach the endpoint.
+    pub local_watch: Option<Arc<Watch>>,
 }
 
 /// What answers on a transport.
@@ -89,7 +92,7 @@ pub async fn serve(
     remote: Remote,
     ingress: Arc<Ingress>,
     shard: Rc<Shard>,
-    shutdown: watch::Receiver<bool>,
+    shutdown: Receiver<bool>,
 ) {
     match arrival {
         Arrival::Plain(stream) => serve_on(TokioIo::new(stream), remote, ingress, shard, shutdown).await,
@@ -102,7 +105,7 @@ async fn serve_on<S>(
     remote: Remote,
     ingress: Arc<Ingress>,
     shard: Rc<Shard>,
-    mut shutdown: watch::Receiver<bool>,
+    mut shutdown: Receiver<bool>,
 ) where
     S: Stream + 'static,
 {
@@ -134,6 +137,7 @@ async fn serve_on<S>(
 async fn answer(request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
     let line = ingress.access_log.then(|| format!("{} {}", request.method(), request.uri().path()));
     let mut reply = route(request, remote, ingress, shard).await;
+    shard.meters.requests.count(reply.status().as_u16());
     if let Some(hsts) = &ingress.hsts
         && remote.tls
         && let Ok(value) = HeaderValue::from_str(hsts)
@@ -157,6 +161,11 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
         Front::Site(site) => site,
     };
     let path = request.uri().path().to_owned();
+    if let Some(watch) = ingress.local_watch.as_ref().filter(|_| !site.claims(&path))
+        && let Some(reply) = watch::local(watch, &request, remote).await
+    {
+        return reply;
+    }
     let Some((service, rest)) = site.find(&path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
@@ -169,6 +178,7 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
+        Service::Watch(service) => service.answer(request.method(), rest, request.headers()).await,
     }
 }
 

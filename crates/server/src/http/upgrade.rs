@@ -18,6 +18,7 @@ use tracing::debug;
 use super::reply::{self, Reply};
 use crate::fanout::peer::Agreement;
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::socket::connection::{Connection, Opening};
 use crate::socket::io::{Io, Stream};
 use crate::socket::{SocketService, SubprotocolRule};
@@ -42,7 +43,7 @@ pub(crate) fn upgrade(request: Request<Incoming>, service: &Arc<SocketService>, 
         Err(reply) => *reply,
         Ok(handshake) => {
             if !service.open.increment_below(service.habits.connections_max as u64) {
-                shard.meters.refused_full.increment();
+                shard.meters.closed.count(Reason::SessionsFull);
                 return reply::text(503, "The transport is full (max_sessions)");
             }
             let (reply, agreement, compression) = handshake.into_parts();

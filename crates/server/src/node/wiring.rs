@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stentor_model::SessionId;
+use stentor_model::{Secret, SessionId};
 use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
 use stentor_wamp::codec::Format;
 use stentor_wamp::identity::{Features, Identity};
@@ -19,17 +19,17 @@ use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
 
-use crate::clock::ticks_of;
+use crate::clock::{Clock, ticks_of};
 use crate::config::{
-    self, AuthConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig, TransportConfig,
-    TransportKind, WebSocketConfig,
+    self, AuthConfig, EndpointConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig,
+    TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
     BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
-    Service, Site, StatusPage, Submitter,
+    Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService, is_loopback,
 };
-use crate::meter::Gauge;
+use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
@@ -45,6 +45,15 @@ pub struct Wired {
     pub fronts: Vec<Arc<Ingress>>,
 }
 
+/// A configuration come to life.
+#[derive(Debug)]
+pub struct Wiring {
+    /// The routers, in the order of the configuration.
+    pub routers: Vec<Wired>,
+    /// Who knows how the node does.
+    pub watch: Arc<Watch>,
+}
+
 /// Whether the test-only echo services may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Echo {
@@ -58,25 +67,39 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub fn wire(config: &NodeConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Vec<Wired>, String> {
-    let memories = Arc::default();
-    config.routers.iter().map(|router| wire_router(router, &memories, echo, seed)).collect()
+pub fn wire(
+    config: &NodeConfig,
+    echo: Echo,
+    (tally, clock): (&Tally, &Arc<Clock>),
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wiring, String> {
+    let shared = (Arc::default(), echo);
+    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
+    let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
+    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
+    let wire = |(router, directory)| wire_router(router, directory, (&shared.0, &watch), shared.1, seed);
+    let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
+    Ok(Wiring { routers, watch })
 }
 
-fn wire_router(
-    config: &RouterConfig,
-    memories: &Arc<Memories>,
-    echo: Echo,
-    seed: &mut impl FnMut() -> u64,
-) -> Result<Wired, String> {
+fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
     let realms = config.realms.iter().map(|realm| {
         let name = realm.name.clone();
         (name.clone(), Realm::new(name, settings(realm), seed()))
     });
-    let directory = Arc::new(Directory(realms.collect()));
+    Arc::new(Directory(realms.collect()))
+}
+
+fn wire_router(
+    config: &RouterConfig,
+    directory: Arc<Directory>,
+    (memories, watch): (&Arc<Memories>, &Arc<Watch>),
+    echo: Echo,
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, memories, open: Arc::default(), echo, seed };
+        let mut builder = Builder { directory: &directory, memories, watch, open: Arc::default(), echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -117,6 +140,7 @@ fn settings(realm: &RealmConfig) -> Settings {
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
     memories: &'b Arc<Memories>,
+    watch: &'b Arc<Watch>,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     echo: Echo,
@@ -134,6 +158,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 access_log: false,
                 hsts: None,
                 head_timeout: non_zero(socket.options.open_handshake_timeout),
+                local_watch: None,
             }),
             TransportKind::Web { paths, options } => {
                 let mut site = Site::default();
@@ -146,6 +171,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                     access_log: options.access_log,
                     hsts,
                     head_timeout: non_zero(options.client_timeout),
+                    local_watch: (options.observability && is_local(&transport.endpoint))
+                        .then(|| Arc::clone(self.watch)),
                 })
             }
         }
@@ -202,9 +229,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
         site.add(path, service);
         Ok(())
+    }
+
+    fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
+        Service::Watch(WatchService { subject, token: token.map(Token::new), watch: Arc::clone(self.watch) })
     }
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
@@ -242,6 +275,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
             }),
             open: Arc::clone(&self.open),
         }
+    }
+}
+
+/// Whether only programs on this machine can reach an endpoint. Names other than `localhost` are not resolved here: what
+/// they mean may change.
+fn is_local(endpoint: &EndpointConfig) -> bool {
+    match endpoint {
+        EndpointConfig::Tcp { interface, .. } => interface.as_deref().is_some_and(is_loopback),
+        EndpointConfig::Unix { .. } => true,
     }
 }
 

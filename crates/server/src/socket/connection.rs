@@ -21,6 +21,7 @@ use super::{Failure, SocketService};
 use crate::fanout::outbox::CloseCause;
 use crate::fanout::peer::{Agreement, SignOfLife, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
@@ -130,15 +131,20 @@ impl Connection {
                 self.drain();
             }
             (CloseCause::PingTimeout, _) => {
-                meters.closed_ping_timeout.increment();
+                meters.closed.count(Reason::PingTimeout);
                 self.phase = Phase::Done;
             }
             (CloseCause::HandshakeTimeout, Phase::Open) => {
-                meters.closed_handshake_timeout.increment();
+                meters.closed.count(Reason::HelloTimeout);
                 self.talk.leave();
                 self.close(CloseCode::POLICY_VIOLATION, "the session was not established, or not closed, in time");
             }
-            (CloseCause::HandshakeTimeout, _) => self.phase = Phase::Done,
+            (CloseCause::HandshakeTimeout, phase) => {
+                if phase == Phase::Closing {
+                    meters.closed.count(Reason::CloseTimeout);
+                }
+                self.phase = Phase::Done;
+            }
             (CloseCause::Killed | CloseCause::Shutdown, Phase::Open) => {
                 if !self.talk.say_goodbye() {
                     self.close(CloseCode::GOING_AWAY, "");
@@ -191,7 +197,7 @@ impl Connection {
     }
 
     fn fail(&mut self, violation: Violation) {
-        self.shard.meters.closed_violation.increment();
+        self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
         self.talk.leave();
         if self.service.habits.failure == Failure::Drop {
@@ -250,6 +256,15 @@ impl Connection {
         } else if self.phase == Phase::Closing {
             self.peer.flush();
         }
+    }
+}
+
+/// What a violation is counted as.
+fn reason(code: CloseCode) -> Reason {
+    match code {
+        CloseCode::INVALID_PAYLOAD => Reason::InvalidPayload,
+        CloseCode::MESSAGE_TOO_BIG => Reason::MessageTooBig,
+        _ => Reason::ProtocolError,
     }
 }
 

@@ -18,6 +18,7 @@ use stentor_websocket::frame::{self, Draft, Opcode};
 use super::{CloseEcho, SocketService, Speech};
 use crate::fanout::peer::{Peer, SignOfLife, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::realm::{Directory, Realm};
 
 /// How a connection comes to its end.
@@ -202,7 +203,7 @@ impl Talk {
                 let mut code = CloseCode::NORMAL;
                 if reason == reasons::PROTOCOL_VIOLATION {
                     code = CloseCode::PROTOCOL_ERROR;
-                    self.shard.meters.closed_violation.increment();
+                    self.shard.meters.closed.count(Reason::WampViolation);
                 }
                 return ControlFlow::Break(Ending::Ours { code, reason: message.into_owned() });
             }

@@ -29,3 +29,4 @@ mod routing;
 mod serializers;
 mod standalone;
 mod violations;
+mod watch;
