@@ -22,7 +22,6 @@ use super::BODY_BYTES_MAX;
 use super::reply::{self, Reply};
 use super::serve::Remote;
 use crate::fanout::shard::Shard;
-use crate::meter::Reason;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
@@ -166,7 +165,7 @@ impl Submitter {
         let client = admitted.client;
         let (parts, incoming) = request.into_parts();
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = match read_body(incoming, limit, shard).await {
+        let body = match read_body(incoming, limit).await {
             Ok(body) => body,
             Err(refusal) => return refused(client, Bytes::new(), refusal),
         };
@@ -199,7 +198,7 @@ fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
 }
 
 /// Reads a body of at most `limit` octets. The usual body comes in one piece and is not copied.
-async fn read_body(mut incoming: Incoming, limit: usize, shard: &Shard) -> Result<Bytes, Refusal> {
+async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     let read = async {
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
@@ -220,7 +219,6 @@ async fn read_body(mut incoming: Incoming, limit: usize, shard: &Shard) -> Resul
         Ok(if more.is_empty() { first } else { more.freeze() })
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
-        shard.meters.closed.count(Reason::BodyTimeout);
         let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
         Err(Refusal::new(RefusalKind::Malformed, words))
     })

@@ -78,7 +78,7 @@ impl Watch {
         page.labelled(&sampled::BUILD, [(VERSION, 1)]);
         let uptime = self.clock.uptime();
         page.single(&sampled::UPTIME, uptime.as_secs_f64());
-        page.single(&sampled::THREADS, self.tally.parts().len());
+        page.single(&sampled::THREADS, self.tally.serving().len());
         page.single(&sampled::START, self.clock.unix().saturating_sub(uptime).as_secs_f64());
         add_usage(&mut page, &usage);
         page.finish()

@@ -85,25 +85,34 @@ meters! {
 
 /// The meters of all threads of a node.
 #[derive(Clone, Debug)]
-pub struct Tally(Arc<[Arc<Meters>]>);
+pub struct Tally {
+    serving: Arc<[Arc<Meters>]>,
+    accepting: Arc<Meters>,
+}
 
 impl Tally {
-    /// Meters for so many threads.
+    /// Meters for so many threads that serve, and for the one that accepts connections.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self((0..threads).map(|_| Arc::default()).collect())
+        Self { serving: (0..threads).map(|_| Arc::default()).collect(), accepting: Arc::default() }
     }
 
-    /// The meters of each thread.
-    pub fn parts(&self) -> impl ExactSizeIterator<Item = &Arc<Meters>> {
-        self.0.iter()
+    /// The meters of each thread that serves.
+    pub fn serving(&self) -> impl ExactSizeIterator<Item = &Arc<Meters>> {
+        self.serving.iter()
+    }
+
+    /// The meters of the thread that accepts.
+    #[must_use]
+    pub const fn accepting(&self) -> &Arc<Meters> {
+        &self.accepting
     }
 
     /// The sum over all threads.
     #[must_use]
     pub fn sum(&self) -> Meters {
         let sum = Meters::default();
-        self.0.iter().for_each(|part| sum.absorb(part));
+        self.serving.iter().chain([&self.accepting]).for_each(|part| sum.absorb(part));
         sum
     }
 }
@@ -234,15 +243,14 @@ mod tests {
     #[test]
     fn threads_are_added_up() {
         let tally = Tally::new(2);
-        for (count, part) in (1..).zip(tally.parts()) {
+        for (count, part) in (1..).zip(tally.serving()) {
             part.events.add(count * 10);
             part.closed.count(Reason::OutboxFull);
             part.requests.count(204);
             part.requests.count(999);
         }
-        let [first, second] = [&tally.0[0], &tally.0[1]];
-        first.connections_open.increment();
-        second.connections_open.decrement();
+        tally.serving[0].connections_open.increment();
+        tally.accepting().connections_open.decrement();
         let sum = tally.sum();
         assert_eq!((sum.events.get(), sum.connections_open.get()), (30, 0));
         assert_eq!((sum.closed.get(Reason::OutboxFull), sum.closed.get(Reason::PingTimeout)), (2, 0));

@@ -51,12 +51,6 @@ reasons! {
     WampViolation = "wamp_violation",
     /// A WebSocket handshake was refused because the transport had `max_sessions` already.
     SessionsFull = "sessions_full",
-    /// A TLS handshake took too long.
-    TlsTimeout = "tls_timeout",
-    /// A TLS handshake failed: the client speaks no TLS, or has no version or cipher suite in common with the node.
-    TlsFailed = "tls_failed",
-    /// The body of an HTTP request did not arrive in time.
-    BodyTimeout = "body_timeout",
 }
 
 #[cfg(test)]

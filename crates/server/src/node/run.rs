@@ -98,7 +98,7 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     let (shutdown, down) = watch::channel(false);
     let mut senders = Vec::new();
     let mut threads = Vec::new();
-    for (number, meters) in tally.parts().enumerate() {
+    for (number, meters) in tally.serving().enumerate() {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
         senders.push(sender);
         let (meters, clock, down, seed) = (Arc::clone(meters), Arc::clone(&clock), down.clone(), random_seed());
@@ -247,14 +247,8 @@ async fn welcome(incoming: Incoming, shard: Rc<Shard>, shutdown: watch::Receiver
         (Arrival::Plain(stream), Some(acceptor)) => {
             match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => Arrival::Owned(Box::new(stream) as Box<dyn Stream>),
-                Ok(Err(error)) => {
-                    shard.meters.closed.count(Reason::TlsFailed);
-                    return debug!(%error, "a TLS handshake failed");
-                }
-                Err(_) => {
-                    shard.meters.closed.count(Reason::TlsTimeout);
-                    return debug!("a TLS handshake took too long");
-                }
+                Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+                Err(_) => return debug!("a TLS handshake took too long"),
             }
         }
         (arrival, _) => arrival,

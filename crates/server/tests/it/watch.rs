@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stentor::meter::{Reason, catalogue};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::client::Frame;
+use crate::client::{Frame, Offer};
 use crate::house::{Node, loopback, pusher, router, start, web, web_with};
 use crate::http::{Http, Reply, post};
 
@@ -291,12 +291,11 @@ async fn what_happens_is_counted() {
 
 #[tokio::test]
 async fn closed_sessions_are_counted_by_reason() {
-    let mut config = web_with(json!({}), json!({"max_message_size": 100, "open_handshake_timeout": 300}));
-    config["workers"][0]["transports"][0]["paths"]["ws"]["options"]["max_sessions"] = json!(4);
-    let node = start(&config);
-    let mut late = node.socket(crate::client::Offer::default()).await;
+    let strict = json!({"type": "websocket", "options": {"open_handshake_timeout": 100}});
+    let node = start(&web_with(json!({"strict": strict}), json!({"max_message_size": 1000})));
+    let mut late = node.socket(Offer { path: "/strict", ..Offer::default() }).await;
     let mut large = node.session().await;
-    large.publish("t", json!(["x".repeat(200)])).await;
+    large.publish("t", json!(["x".repeat(2000)])).await;
     let mut wild = node.session().await;
     wild.send(json!([99, "nonsense"])).await;
     for (client, code) in [(&mut large, 1009), (&mut wild, 1002), (&mut late, 1008)] {
