@@ -162,12 +162,14 @@ async fn route(request: &mut Request<Incoming>, remote: Remote, ingress: &Ingres
         Front::Socket { service, status_page } => return socket(request, service, *status_page, shard),
         Front::Site(site) => site,
     };
-    if let Some(watch) = ingress.local_watch.as_ref().filter(|_| !site.claims(request.uri().path()))
-        && let Some(reply) = watch::local(watch, request, remote).await
-    {
-        return reply;
-    }
     let path = request.uri().path();
+    if let Some(watch) = &ingress.local_watch
+        && let Some(question) = watch::question(path)
+        && !site.claims(path)
+        && watch::is_local(request, remote)
+    {
+        return Box::pin(watch::answer(watch, question, request.method())).await;
+    }
     let Some((service, rest)) = site.find(path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
@@ -180,7 +182,7 @@ async fn route(request: &mut Request<Incoming>, remote: Remote, ingress: &Ingres
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
-        Service::Watch(service) => service.answer(request.method(), rest, request.headers()).await,
+        Service::Watch(service) => Box::pin(service.answer(request.method(), rest, request.headers())).await,
     }
 }
 

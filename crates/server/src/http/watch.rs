@@ -50,7 +50,7 @@ pub struct Token {
 
 /// One question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
+pub(super) enum Question {
     Metrics,
     Live,
     Ready,
@@ -94,19 +94,19 @@ impl WatchService {
     }
 }
 
-/// Answers on the paths that are there without configuration; nothing when the request has to be treated like any other.
-pub(super) async fn local<B>(watch: &Watch, request: &Request<B>, remote: Remote) -> Option<Reply> {
-    let question = match request.uri().path() {
-        "/metrics" => Question::Metrics,
-        "/health/live" => Question::Live,
-        "/health/ready" => Question::Ready,
-        _ => return None,
-    };
-    let is_near = remote.address.is_none_or(|address| address.is_loopback());
-    if !is_near || !is_direct(request) {
-        return None;
+/// The question that a path asks without configuration.
+pub(super) fn question(path: &str) -> Option<Question> {
+    match path {
+        "/metrics" => Some(Question::Metrics),
+        "/health/live" => Some(Question::Live),
+        "/health/ready" => Some(Question::Ready),
+        _ => None,
     }
-    Some(answer(watch, question, request.method()).await)
+}
+
+/// Whether a request comes from a program on this machine; any other is answered as if the path were unknown.
+pub(super) fn is_local<B>(request: &Request<B>, remote: Remote) -> bool {
+    remote.address.is_none_or(|address| address.is_loopback()) && is_direct(request)
 }
 
 /// Whether a request was meant for this machine by a program on it. A proxy on the same machine would publish what it is
@@ -138,7 +138,8 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || bare.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
-async fn answer(watch: &Watch, question: Question, method: &Method) -> Reply {
+/// The answer to a question that may be asked.
+pub(super) async fn answer(watch: &Watch, question: Question, method: &Method) -> Reply {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut reply = reply::text(405, "This path answers GET and HEAD");
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
