@@ -295,7 +295,7 @@ async fn closed_sessions_are_counted_by_reason() {
     let node = start(&web_with(json!({"strict": strict}), json!({"max_message_size": 1000})));
     let mut late = node.socket(Offer { path: "/strict", ..Offer::default() }).await;
     let mut large = node.session().await;
-    large.publish("t", json!(["x".repeat(2000)])).await;
+    large.send(json!([16, 1, {}, "t", ["x".repeat(2000)]])).await;
     let mut wild = node.session().await;
     wild.send(json!([99, "nonsense"])).await;
     for (client, code) in [(&mut large, 1009), (&mut wild, 1002), (&mut late, 1008)] {
