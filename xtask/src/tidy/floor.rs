@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("realm", &["fanout"]),
     ("socket", &["fanout", "meter", "realm"]),
     ("http", &["clock", "fanout", "meter", "process", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "fanout", "http", "meter", "pusher", "realm", "socket", "task"]),
+    ("node", &["clock", "config", "fanout", "http", "meter", "process", "pusher", "realm", "socket", "task"]),
     ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 

@@ -70,6 +70,8 @@ meters! {
         submissions_refused = "stentor_submissions_refused_total",
         /// Sessions that joined a realm.
         sessions_joined = "stentor_sessions_joined_total",
+        /// Times that no connection could be accepted, because something had run out.
+        accept_exhausted = "stentor_accept_exhausted_total",
         /// Tasks that panicked; the others went on.
         tasks_panicked = "stentor_tasks_panicked_total",
     }
@@ -217,6 +219,17 @@ impl Gauge {
     pub fn increment_below(&self, limit: u64) -> bool {
         let next = |number| (number < limit).then_some(number + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// So many more, unless that passes this limit.
+    pub fn grow_within(&self, more: u64, limit: u64) -> bool {
+        let next = |number: u64| number.checked_add(more).filter(|grown| *grown <= limit);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// So many less.
+    pub fn shrink(&self, less: u64) {
+        self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
     /// One less.

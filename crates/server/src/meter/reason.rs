@@ -51,6 +51,34 @@ reasons! {
     WampViolation = "wamp_violation",
     /// A WebSocket handshake was refused because the transport had `max_sessions` already.
     SessionsFull = "sessions_full",
+    /// A connection was refused because the transport (`connections_max`), or the process, can have no more.
+    ConnectionsFull = "connections_full",
+    /// A connection was refused because its address has as many as it may (`connections_per_address_max`).
+    AddressFull = "address_full",
+    /// A connection was refused because every thread had too many waiting.
+    ThreadsBusy = "threads_busy",
+    /// A body was refused because too many large ones were being read (`bodies_bytes_max`).
+    BodiesFull = "bodies_full",
+    /// Nothing was ever said on the connection.
+    Silent = "silent",
+    /// No further request came (`client_timeout`): what becomes of most connections that are kept alive.
+    Idle = "idle",
+    /// A request's head took too long (`head_timeout`).
+    HeadTimeout = "head_timeout",
+    /// A request's head was too large.
+    HeadTooLarge = "head_too_large",
+    /// A body took too long or came too slowly (`body_timeout`, `body_rate_min`).
+    BodyTimeout = "body_timeout",
+    /// A body was too large (`post_body_limit`).
+    BodyTooLarge = "body_too_large",
+    /// What came was not HTTP.
+    Malformed = "malformed",
+    /// The client did not read its answers (`write_timeout`).
+    WriteTimeout = "write_timeout",
+    /// A TLS handshake took too long (`head_timeout`).
+    TlsTimeout = "tls_timeout",
+    /// A TLS handshake failed.
+    TlsFailed = "tls_failed",
 }
 
 #[cfg(test)]

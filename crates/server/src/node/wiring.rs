@@ -19,15 +19,17 @@ use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
 
+use super::descriptors;
 use crate::clock::{Clock, ticks_of};
 use crate::config::{
-    self, AuthConfig, EndpointConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig,
-    TransportConfig, TransportKind, WebSocketConfig,
+    self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
+    RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
-    BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
-    Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService, is_loopback,
+    BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
+    Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
+    is_loopback,
 };
 use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
@@ -73,13 +75,21 @@ pub fn wire(
     (tally, clock): (&Tally, &Arc<Clock>),
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
-    let shared = (Arc::default(), echo);
     let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
-    let wire = |(router, directory)| wire_router(router, directory, (&shared.0, &watch), shared.1, seed);
+    let house = House::new(descriptors::for_connections());
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch) };
+    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
     Ok(Wiring { routers, watch })
+}
+
+/// What all routers of a node have in common.
+struct Shared {
+    memories: Arc<Memories>,
+    house: Arc<House>,
+    watch: Arc<Watch>,
 }
 
 fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
@@ -93,13 +103,13 @@ fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Direc
 fn wire_router(
     config: &RouterConfig,
     directory: Arc<Directory>,
-    (memories, watch): (&Arc<Memories>, &Arc<Watch>),
+    shared: &Shared,
     echo: Echo,
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, memories, watch, open: Arc::default(), echo, seed };
+        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -139,8 +149,7 @@ fn settings(realm: &RealmConfig) -> Settings {
 
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
-    memories: &'b Arc<Memories>,
-    watch: &'b Arc<Watch>,
+    shared: &'b Shared,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     echo: Echo,
@@ -149,6 +158,7 @@ struct Builder<'b, S> {
 
 impl<S: FnMut() -> u64> Builder<'_, S> {
     fn ingress(&mut self, transport: &TransportConfig) -> Result<Ingress, String> {
+        let crowd = Crowd::new(bounds(&transport.limits), Arc::clone(&self.shared.house));
         match &transport.kind {
             TransportKind::WebSocket(socket) => Ok(Ingress {
                 front: Front::Socket {
@@ -157,7 +167,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 },
                 access_log: false,
                 hsts: None,
-                head_timeout: non_zero(socket.options.open_handshake_timeout),
+                limits: limits(&transport.limits, socket.options.open_handshake_timeout),
+                crowd,
                 local_watch: None,
             }),
             TransportKind::Web { paths, options } => {
@@ -170,9 +181,10 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                     front: Front::Site(site),
                     access_log: options.access_log,
                     hsts,
-                    head_timeout: non_zero(options.client_timeout),
+                    limits: limits(&transport.limits, options.client_timeout),
+                    crowd,
                     local_watch: (options.observability && is_local(&transport.endpoint))
-                        .then(|| Arc::clone(self.watch)),
+                        .then(|| Arc::clone(&self.shared.watch)),
                 })
             }
         }
@@ -237,7 +249,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
     }
 
     fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
-        Service::Watch(WatchService { subject, token: token.map(Token::new), watch: Arc::clone(self.watch) })
+        Service::Watch(WatchService { subject, token: token.map(Token::new), watch: Arc::clone(&self.shared.watch) })
     }
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
@@ -252,7 +264,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
         });
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
-        Ok(Submitter::new(conditions, Arc::clone(self.memories), Arc::clone(realm), identity, path))
+        Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))
     }
 
     fn socket(&self, config: &WebSocketConfig) -> SocketService {
@@ -325,9 +337,23 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
     }
 }
 
-/// Zero would mean that nothing ever arrives in time.
-fn non_zero(duration: Duration) -> Duration {
-    if duration.is_zero() { Duration::from_secs(75) } else { duration }
+fn bounds(limits: &LimitsConfig) -> Bounds {
+    Bounds {
+        connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        bodies_bytes_max: limits.bodies_bytes_max,
+    }
+}
+
+/// Whoever may not be silent for longer than `idle` may not take longer for a head either.
+fn limits(limits: &LimitsConfig, idle: Duration) -> Limits {
+    Limits {
+        head: limits.head_timeout.min(idle),
+        idle,
+        body: limits.body_timeout,
+        body_rate_min: limits.body_rate_min,
+        write: limits.write_timeout,
+    }
 }
 
 fn auth_policy(config: &AuthConfig) -> AuthPolicy {

@@ -13,9 +13,11 @@ mod http;
 
 mod caller;
 mod cli;
+mod downloads;
 mod endpoints;
 mod frames;
 mod handshake;
+mod hostile_http;
 mod http_layer;
 mod lifetime;
 mod pressure;
