@@ -47,6 +47,8 @@ pub struct WebOptions {
     pub hsts_max_age: Duration,
     /// Time that a connection may be silent between requests.
     pub client_timeout: Duration,
+    /// Tells programs on the same machine about the node, where the endpoint is for them alone.
+    pub observability: bool,
 }
 
 impl Default for WebOptions {
@@ -57,6 +59,7 @@ impl Default for WebOptions {
             hsts_max_age: Duration::from_secs(31_536_000),
             // Crossbar.io waits for ever, so that anybody can hold all its connections.
             client_timeout: Duration::from_secs(75),
+            observability: true,
         }
     }
 }
@@ -115,6 +118,7 @@ fn options(parent: &mut Dict<'_>, tls: bool) -> WebOptions {
     };
     seconds(&mut dict, "hsts_max_age", 0..=u64::from(u32::MAX), &mut options.hsts_max_age);
     seconds(&mut dict, "client_timeout", 1..=86_400, &mut options.client_timeout);
+    dict.flag("observability", &mut options.observability);
     dict.ignore("display_tracebacks", "internal details are never shown");
     dict.ignore("hixie76_aware", "RFC 6455 is spoken, and nothing older");
     if options.hsts && !tls {

@@ -16,6 +16,7 @@ use hyper::header;
 use super::crowd::Claim;
 use super::patience::Phase;
 use super::serve::Client;
+use crate::meter::Reason;
 use crate::pusher::answer::{Refusal, RefusalKind};
 
 /// Octets of a body that nobody wants and that is read all the same, to keep the connection.
@@ -41,10 +42,10 @@ pub(super) async fn read(incoming: &mut Incoming, limit: usize, client: &Client)
     match &outcome {
         Ok(_) => client.vitals.set_unread(false),
         Err(refusal) => match refusal.kind() {
-            RefusalKind::TooLarge => client.meters().closed_body_too_large.increment(),
-            RefusalKind::Unavailable => client.meters().refused_bodies_full.increment(),
+            RefusalKind::TooLarge => client.meters().closed.count(Reason::BodyTooLarge),
+            RefusalKind::Unavailable => client.meters().closed.count(Reason::BodiesFull),
             RefusalKind::TooSlow => {}
-            _ => client.meters().closed_malformed.increment(),
+            _ => client.meters().closed.count(Reason::Malformed),
         },
     }
     outcome

@@ -13,10 +13,12 @@ mod patience;
 mod push;
 mod range;
 mod reply;
+mod scrape;
 mod serve;
 mod site;
 mod upgrade;
 mod vitals;
+mod watch;
 
 pub use call::CallService;
 pub use crowd::{Bounds, Crowd, House, Place, Refused};
@@ -26,8 +28,11 @@ pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
 pub use patience::Limits;
 pub use push::{PushService, Submitter};
+pub use scrape::{Stage, Watch};
 pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, heard, serve};
 pub use site::{Service, Site};
+pub(crate) use watch::is_loopback;
+pub use watch::{Subject, Token, WatchService};
 
 /// Octets of a body where the service has no `post_body_limit`. Without a bound, one request could fill the memory.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;

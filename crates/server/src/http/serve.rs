@@ -20,11 +20,13 @@ use tracing::{debug, info};
 use super::crowd::{Crowd, Place};
 use super::patience::{Fault, Limits, Patience, Phase, Verdict};
 use super::reply::{self, Reply};
+use super::scrape::Watch;
 use super::site::{Service, Site};
 use super::vitals::{Vitals, Watched};
+use super::watch as local;
 use super::{HEAD_BYTES_MAX, intake, page, upgrade};
 use crate::fanout::shard::Shard;
-use crate::meter::Meters;
+use crate::meter::{Meters, Reason};
 use crate::socket::SocketService;
 use crate::socket::io::Stream;
 
@@ -41,6 +43,8 @@ pub struct Ingress {
     pub limits: Limits,
     /// Its connections.
     pub crowd: Arc<Crowd>,
+    /// Who tells programs on this machine about the node, where nobody else can reach the endpoint.
+    pub local_watch: Option<Arc<Watch>>,
 }
 
 /// What answers on a transport.
@@ -120,7 +124,7 @@ pub async fn heard(
         let step = match patience.look(silence, ingress.crowd.density(), shard.clock.uptime()) {
             Verdict::Wait(step) => step,
             Verdict::Over(_) => {
-                shard.meters.closed_silent.increment();
+                shard.meters.closed.count(Reason::Silent);
                 return false;
             }
         };
@@ -167,9 +171,9 @@ where
         .with_upgrades();
     if let Some(Err(error)) = watch_over(connection, &client, shutdown).await {
         if error.is_parse_too_large() {
-            client.meters().closed_head_too_large.increment();
+            client.meters().closed.count(Reason::HeadTooLarge);
         } else if error.is_parse() {
-            client.meters().closed_malformed.increment();
+            client.meters().closed.count(Reason::Malformed);
         }
         debug!(%error, "http connection ended");
     }
@@ -241,22 +245,22 @@ enum Sentence {
 }
 
 fn condemn(fault: Fault, client: &Client) -> Sentence {
-    let (meter, sentence) = match fault {
-        Fault::Silent => (&client.meters().closed_silent, Sentence::Drop),
-        Fault::Idle => (&client.meters().closed_idle, Sentence::Drop),
-        Fault::Write => (&client.meters().closed_write_timeout, Sentence::Drop),
+    let (reason, sentence) = match fault {
+        Fault::Silent => (Reason::Silent, Sentence::Drop),
+        Fault::Idle => (Reason::Idle, Sentence::Drop),
+        Fault::Write => (Reason::WriteTimeout, Sentence::Drop),
         // It has had its answer and its reason is counted.
         Fault::Linger => return Sentence::Drop,
         Fault::Head => {
             client.vitals.say_too_slow();
-            (&client.meters().closed_head_timeout, Sentence::Tell)
+            (Reason::HeadTimeout, Sentence::Tell)
         }
         Fault::Body => {
             client.vitals.end_reading();
-            (&client.meters().closed_body_timeout, Sentence::Tell)
+            (Reason::BodyTimeout, Sentence::Tell)
         }
     };
-    meter.increment();
+    client.meters().closed.count(reason);
     debug!(?fault, "the patience with an http connection is over");
     sentence
 }
@@ -267,6 +271,7 @@ async fn answer(mut request: Request<Incoming>, client: &Client) -> Reply {
     client.vitals.set_unread(!request.body().is_end_stream());
     let line = ingress.access_log.then(|| format!("{} {}", request.method(), request.uri().path()));
     let mut reply = route(&mut request, client).await;
+    client.meters().requests.count(reply.status().as_u16());
     if client.vitals.is_unread() {
         Box::pin(intake::skip(&mut request, client)).await;
     }
@@ -303,6 +308,13 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
         Front::Site(site) => site,
     };
     let path = request.uri().path();
+    if let Some(watch) = &client.ingress.local_watch
+        && let Some(question) = local::question(path)
+        && !site.claims(path)
+        && local::is_local(request, client.remote)
+    {
+        return Box::pin(local::answer(watch, question, request.method())).await;
+    }
     let Some((service, rest)) = site.find(path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
@@ -315,6 +327,7 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
+        Service::Watch(service) => Box::pin(service.answer(request.method(), rest, request.headers())).await,
     }
 }
 

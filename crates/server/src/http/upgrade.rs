@@ -19,6 +19,7 @@ use super::reply::{self, Octets, Reply};
 use super::vitals::Watched;
 use crate::fanout::peer::Agreement;
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::socket::connection::{Connection, Opening};
 use crate::socket::io::{Io, Stream};
 use crate::socket::{SocketService, SubprotocolRule};
@@ -43,7 +44,7 @@ pub(crate) fn upgrade(request: &mut Request<Incoming>, service: &Arc<SocketServi
         Err(reply) => *reply,
         Ok(handshake) => {
             if !service.open.increment_below(service.habits.connections_max as u64) {
-                shard.meters.refused_full.increment();
+                shard.meters.closed.count(Reason::SessionsFull);
                 return reply::text(503, "The transport is full (max_sessions)");
             }
             let (reply, agreement, compression) = handshake.into_parts();

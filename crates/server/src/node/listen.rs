@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 use super::tls;
 use crate::config::{EndpointConfig, IpVersion};
 use crate::http::{Ingress, Place, Refused};
-use crate::meter::Meters;
+use crate::meter::{Meters, Reason};
 
 /// How long accepting pauses when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -198,7 +198,7 @@ pub(super) async fn accept(
                 turn = (turn + 1) % threads.len();
                 let incoming = Incoming { stream, ingress: Arc::clone(&ingress), tls: listener.tls.clone(), place };
                 if hand_over(incoming, &threads, turn).is_none() {
-                    meters.refused_threads_busy.increment();
+                    meters.closed.count(Reason::ThreadsBusy);
                     if busy.is_due() {
                         warn!("every thread has too many connections waiting, so some are closed");
                     }
@@ -236,8 +236,8 @@ fn hand_over(mut incoming: Incoming, threads: &[mpsc::Sender<Incoming>], turn: u
 /// handshake.
 fn refuse(stream: &Accepted, refused: Refused, listener: &Listener, meters: &Meters) {
     match refused {
-        Refused::Full => meters.refused_connections_full.increment(),
-        Refused::Address => meters.refused_address_full.increment(),
+        Refused::Full => meters.closed.count(Reason::ConnectionsFull),
+        Refused::Address => meters.closed.count(Reason::AddressFull),
     }
     if listener.tls.is_none() {
         // The socket does not block, and whoever has gone misses nothing.

@@ -17,8 +17,8 @@ use super::wiring::{self, Echo, Wired};
 use crate::clock::Clock;
 use crate::config::{NodeConfig, TransportKind};
 use crate::fanout::shard::Shard;
-use crate::http::{Arrival, Ingress, Remote, heard, serve};
-use crate::meter::Meters;
+use crate::http::{Arrival, Ingress, Remote, Stage, Watch, heard, serve};
+use crate::meter::{Meters, Reason, Tally};
 use crate::socket::io::Stream;
 use crate::task;
 
@@ -63,8 +63,7 @@ pub struct Running {
     /// Ends the threads.
     shutdown: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    /// What it counts.
-    pub meters: Arc<Meters>,
+    watch: Arc<Watch>,
     /// Where it listens.
     pub open: Vec<Open>,
 }
@@ -75,7 +74,10 @@ pub struct Running {
 /// When an endpoint cannot be opened or a service is refused.
 pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartError> {
     let mut seed = random_seed;
-    let wired = wiring::wire(&config, settings.echo, &mut seed).map_err(|sentence| StartError(vec![sentence]))?;
+    let tally = Tally::new(settings.threads.max(1));
+    let clock = Arc::new(Clock::default());
+    let wiring::Wiring { routers: wired, watch } = wiring::wire(&config, settings.echo, (&tally, &clock), &mut seed)
+        .map_err(|sentence| StartError(vec![sentence]))?;
     let (listeners, faults): (Vec<_>, Vec<_>) = config
         .routers
         .iter()
@@ -91,14 +93,12 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     }
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
-    let meters = Arc::new(Meters::default());
-    let clock = Arc::new(Clock::default());
     let mut senders = Vec::new();
     let mut threads = Vec::new();
-    for number in 0..settings.threads.max(1) {
+    for (number, meters) in tally.serving().enumerate() {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
         senders.push(sender);
-        let (meters, clock, down, seed) = (Arc::clone(&meters), Arc::clone(&clock), down.clone(), random_seed());
+        let (meters, clock, down, seed) = (Arc::clone(meters), Arc::clone(&clock), down.clone(), random_seed());
         let thread = std::thread::Builder::new()
             .name(format!("stentor-{number}"))
             .spawn(move || serve_thread(receiver, meters, clock, down, seed))
@@ -112,10 +112,11 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         let (address, url) = (listener.address.clone(), listener.url.clone());
         info!(transport = %transport.id, %address, %url, "listening");
         open.push(Open { transport: transport.id.clone(), address, url });
-        let (ingress, meters) = (Arc::clone(ingress), Arc::clone(&meters));
+        let (ingress, meters) = (Arc::clone(ingress), Arc::clone(tally.accepting()));
         accepting.push(tokio::spawn(listen::accept(listener, ingress, senders.clone(), meters, closed.clone())));
     }
-    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, meters, open })
+    watch.enter(Stage::Ready);
+    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, watch, open })
 }
 
 /// What clients of a transport speak.
@@ -143,9 +144,16 @@ impl Running {
         Ok(())
     }
 
+    /// What it has counted until now.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        self.watch.sum()
+    }
+
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, meters, .. } = self;
+        let Self { closing, listeners, shutdown, threads, watch, .. } = self;
+        watch.enter(Stage::Draining);
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
         for listener in listeners {
@@ -158,15 +166,15 @@ impl Running {
         if !joined.await.unwrap_or(false) {
             debug!("a thread had panicked");
         }
+        let meters = watch.sum();
+        let closed = |reason| meters.closed.get(reason);
         info!(
             publications = meters.publications.get(),
             events = meters.events.get(),
             submissions_refused = meters.submissions_refused.get(),
-            closed_outbox_full = meters.closed_outbox_full.get(),
-            closed_ping_timeout = meters.closed_ping_timeout.get(),
-            closed_handshake_timeout = meters.closed_handshake_timeout.get(),
-            closed_violation = meters.closed_violation.get(),
-            refused_full = meters.refused_full.get(),
+            outbox_full = closed(Reason::OutboxFull),
+            ping_timeout = closed(Reason::PingTimeout),
+            closed = meters.closed.total(),
             tasks_panicked = meters.tasks_panicked.get(),
             "what this node did"
         );
@@ -274,12 +282,12 @@ async fn secured(
     match tokio::time::timeout(timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
-            shard.meters.closed_tls_failed.increment();
+            shard.meters.closed.count(Reason::TlsFailed);
             debug!(%error, "a TLS handshake failed");
             None
         }
         Err(_) => {
-            shard.meters.closed_tls_timeout.increment();
+            shard.meters.closed.count(Reason::TlsTimeout);
             debug!("a TLS handshake took too long");
             None
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stentor_model::SessionId;
+use stentor_model::{Secret, SessionId};
 use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
 use stentor_wamp::codec::Format;
 use stentor_wamp::identity::{Features, Identity};
@@ -22,16 +22,17 @@ use stentor_websocket::handshake::{NullOrigin, Origins};
 use stentor_websocket::keepalive::{self, SignOfLife};
 
 use super::descriptors;
-use crate::clock::ticks_of;
+use crate::clock::{Clock, ticks_of};
 use crate::config::{
-    self, AuthConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig,
-    TransportConfig, TransportKind, WebSocketConfig,
+    self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
+    RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
     BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
-    Listing, NodeInfo, PushService, Service, Site, StatusPage, Submitter,
+    Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
+    is_loopback,
 };
-use crate::meter::Gauge;
+use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
@@ -47,6 +48,15 @@ pub struct Wired {
     pub fronts: Vec<Arc<Ingress>>,
 }
 
+/// A configuration come to life.
+#[derive(Debug)]
+pub struct Wiring {
+    /// The routers, in the order of the configuration.
+    pub routers: Vec<Wired>,
+    /// Who knows how the node does.
+    pub watch: Arc<Watch>,
+}
+
 /// Whether the test-only echo services may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Echo {
@@ -60,28 +70,44 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub fn wire(config: &NodeConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Vec<Wired>, String> {
-    let shared = Shared { memories: Arc::default(), house: House::new(descriptors::for_connections()) };
-    config.routers.iter().map(|router| wire_router(router, &shared, echo, seed)).collect()
+pub fn wire(
+    config: &NodeConfig,
+    echo: Echo,
+    (tally, clock): (&Tally, &Arc<Clock>),
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wiring, String> {
+    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
+    let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
+    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
+    let house = House::new(descriptors::for_connections());
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch) };
+    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
+    let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
+    Ok(Wiring { routers, watch })
 }
 
 /// What all routers of a node have in common.
 struct Shared {
     memories: Arc<Memories>,
     house: Arc<House>,
+    watch: Arc<Watch>,
 }
 
-fn wire_router(
-    config: &RouterConfig,
-    shared: &Shared,
-    echo: Echo,
-    seed: &mut impl FnMut() -> u64,
-) -> Result<Wired, String> {
+fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
     let realms = config.realms.iter().map(|realm| {
         let name = realm.name.clone();
         (name.clone(), Realm::new(name, settings(realm), seed()))
     });
-    let directory = Arc::new(Directory(realms.collect()));
+    Arc::new(Directory(realms.collect()))
+}
+
+fn wire_router(
+    config: &RouterConfig,
+    directory: Arc<Directory>,
+    shared: &Shared,
+    echo: Echo,
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
         let mut builder = Builder { directory: &directory, shared, open: Arc::default(), echo, seed };
@@ -144,6 +170,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 hsts: None,
                 limits: limits(&transport.limits, socket.options.open_handshake_timeout),
                 crowd,
+                local_watch: None,
             }),
             TransportKind::Web { paths, options } => {
                 let mut site = Site::default();
@@ -157,6 +184,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                     hsts,
                     limits: limits(&transport.limits, options.client_timeout),
                     crowd,
+                    local_watch: (options.observability && is_local(&transport.endpoint))
+                        .then(|| Arc::clone(&self.shared.watch)),
                 })
             }
         }
@@ -213,9 +242,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
         site.add(path, service);
         Ok(())
+    }
+
+    fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
+        Service::Watch(WatchService { subject, token: token.map(Token::new), watch: Arc::clone(&self.shared.watch) })
     }
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
@@ -253,6 +288,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
             }),
             open: Arc::clone(&self.open),
         }
+    }
+}
+
+/// Whether only programs on this machine can reach an endpoint. Names other than `localhost` are not resolved here: what
+/// they mean may change.
+fn is_local(endpoint: &EndpointConfig) -> bool {
+    match endpoint {
+        EndpointConfig::Tcp { interface, .. } => interface.as_deref().is_some_and(is_loopback),
+        EndpointConfig::Unix { .. } => true,
     }
 }
 

@@ -22,6 +22,7 @@ use super::talk::{Ending, Talk};
 use crate::fanout::outbox::CloseCause;
 use crate::fanout::peer::{Agreement, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
@@ -114,13 +115,15 @@ impl Connection {
             }
             CloseCause::PingTimeout => {
                 info!(session = self.talk.name(), "no sign of life, or nothing read for too long: the connection ends");
-                meters.closed_ping_timeout.increment();
+                meters.closed.count(Reason::PingTimeout);
                 self.act(Event::Gone);
             }
             CloseCause::HandshakeTimeout => {
                 if self.closing.is_open() {
-                    meters.closed_handshake_timeout.increment();
+                    meters.closed.count(Reason::HelloTimeout);
                     self.talk.leave();
+                } else if self.closing.reading() == Reading::Control {
+                    meters.closed.count(Reason::CloseTimeout);
                 }
                 let words = "the session was not established, or not closed, in time";
                 self.act(Event::Late(CloseCode::POLICY_VIOLATION, words));
@@ -176,7 +179,7 @@ impl Connection {
     }
 
     fn fail(&mut self, violation: Violation) {
-        self.shard.meters.closed_violation.increment();
+        self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
         self.talk.leave();
         self.act(Event::Broken(violation));
@@ -235,6 +238,15 @@ fn yield_turn(cx: &mut Context<'_>) {
     let turn = std::pin::pin!(tokio::task::yield_now());
     // Pending by its nature: the first poll is what registers the waker.
     let _ = turn.poll(cx);
+}
+
+/// What a violation is counted as.
+fn reason(code: CloseCode) -> Reason {
+    match code {
+        CloseCode::INVALID_PAYLOAD => Reason::InvalidPayload,
+        CloseCode::MESSAGE_TOO_BIG => Reason::MessageTooBig,
+        _ => Reason::ProtocolError,
+    }
 }
 
 impl Future for Connection {

@@ -20,6 +20,7 @@ use stentor_websocket::keepalive::SignOfLife;
 use super::{CloseEcho, SocketService, Speech};
 use crate::fanout::peer::{Peer, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::realm::{Directory, Realm};
 
 /// How a connection comes to its end.
@@ -204,7 +205,7 @@ impl Talk {
                 let mut code = CloseCode::NORMAL;
                 if reason == reasons::PROTOCOL_VIOLATION {
                     code = CloseCode::PROTOCOL_ERROR;
-                    self.shard.meters.closed_violation.increment();
+                    self.shard.meters.closed.count(Reason::WampViolation);
                 }
                 return ControlFlow::Break(Ending::Ours { code, reason: message.into_owned() });
             }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use serde_json::json;
+use stentor::meter::Reason;
 use tokio::io::AsyncReadExt;
 
 use crate::house::{Node, PATIENCE, soon, start, web};
@@ -88,7 +89,7 @@ async fn whoever_stops_reading_is_given_up() {
     let mut http = node.http().await;
     http.send(head("GET", "/files/large.bin", &[])).await;
     let given_up = async {
-        while node.running.meters.closed_write_timeout.get() == 0 {
+        while node.running.meters().closed.get(Reason::WriteTimeout) == 0 {
             tokio::time::sleep(PATIENCE / 1000).await;
         }
     };

@@ -73,7 +73,7 @@ async fn broken_frames_close_with_a_code() {
         assert!(matches!(closed, Frame::Close(found, _) if found == code), "{name}: {closed:?}");
         assert_eq!(client.frame().await, Frame::End, "{name}");
     }
-    assert_eq!(node.running.meters.closed_violation.get(), 12);
+    assert_eq!(node.running.meters().closed.total(), 12);
 }
 
 #[tokio::test]

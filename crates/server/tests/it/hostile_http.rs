@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stentor::meter::{Counter, Meters};
+use stentor::meter::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -33,14 +33,14 @@ async fn serves(node: &Node) {
     assert_eq!(node.post("/push", "{\"topic\":\"t\"}").await.status, 202);
 }
 
-async fn counted(node: &Node, counter: fn(&Meters) -> &Counter, number: u64) {
+async fn counted(node: &Node, reason: Reason, number: u64) {
     let wait = async {
-        while counter(&node.running.meters).get() < number {
+        while node.running.meters().closed.get(reason) < number {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     soon("a count", wait).await;
-    assert_eq!(counter(&node.running.meters).get(), number);
+    assert_eq!(node.running.meters().closed.get(reason), number);
 }
 
 /// Sends one octet now and then until the server hangs up or answers.
@@ -74,8 +74,8 @@ async fn a_silent_crowd_does_not_keep_others_out() {
     for _ in 0..500 {
         silent.push(node.tcp().await);
     }
-    let meters = &node.running.meters;
-    assert!(meters.refused_connections_full.get() > 0);
+    let meters = || node.running.meters();
+    assert!(meters().closed.get(Reason::ConnectionsFull) > 0);
     // Places become free after the second that a crowd is granted, before the time for a head is over.
     let served = async {
         loop {
@@ -95,9 +95,9 @@ async fn a_silent_crowd_does_not_keep_others_out() {
         drop(soon("the end", stream.read_to_end(&mut octets)).await);
         assert!(octets.is_empty() || starts_with(&octets, "HTTP/1.1 503"));
     }
-    assert!(meters.closed_silent.get() > 0);
+    assert!(meters().closed.get(Reason::Silent) > 0);
     // Each was one or the other; some of those who were refused had asked for something.
-    assert!(meters.closed_silent.get() + meters.refused_connections_full.get() >= 500);
+    assert!(meters().closed.get(Reason::Silent) + meters().closed.get(Reason::ConnectionsFull) >= 500);
     // Whoever had joined has noticed nothing.
     session.subscribe("t").await;
 }
@@ -106,13 +106,13 @@ async fn a_silent_crowd_does_not_keep_others_out() {
 async fn places_are_given_back_by_requests_and_by_sessions() {
     let node = node(json!({"connections_max": 2, "head_timeout": 30_000}), json!({}));
     for _ in 0..20 {
-        let refused = node.running.meters.refused_connections_full.get();
+        let refused = node.running.meters().closed.get(Reason::ConnectionsFull);
         let session = node.session().await;
         let mut http = node.http().await;
         assert_eq!(http.post("/push", &[], BODY).await.status, 202);
         let mut third = node.http().await;
         assert_eq!(third.reply().await.status, 503);
-        counted(&node, |meters| &meters.refused_connections_full, refused + 1).await;
+        counted(&node, Reason::ConnectionsFull, refused + 1).await;
         drop((session, http));
         let emptied = async { while !matches!(node.http().await.post_unless_refused().await, Some(202)) {} };
         soon("places", emptied).await;
@@ -139,7 +139,7 @@ async fn one_address_has_its_share() {
         held.push(http);
     }
     assert_eq!(node.http().await.reply().await.status, 503);
-    counted(&node, |meters| &meters.refused_address_full, 1).await;
+    counted(&node, Reason::AddressFull, 1).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = Http::over(socket.connect(node.address(0)).await.unwrap());
@@ -159,7 +159,7 @@ async fn a_head_that_trickles_is_answered_and_closed() {
         assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("Connection: close\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\nThe request's head did not arrive in time, so bye\n"), "{text}");
     }
-    counted(&node, |meters| &meters.closed_head_timeout, 2).await;
+    counted(&node, Reason::HeadTimeout, 2).await;
     serves(&node).await;
 }
 
@@ -169,9 +169,9 @@ async fn silence_between_requests_ends_a_connection_without_a_word() {
     let mut http = node.http().await;
     assert_eq!(http.post("/push", &[], BODY).await.status, 202);
     assert!(http.is_closed().await);
-    counted(&node, |meters| &meters.closed_idle, 1).await;
+    counted(&node, Reason::Idle, 1).await;
     assert!(node.http().await.is_closed().await);
-    counted(&node, |meters| &meters.closed_silent, 1).await;
+    counted(&node, Reason::Silent, 1).await;
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_body_that_trickles_is_refused() {
         assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("connection: close\r\n"), "{text}");
         assert!(text.contains("\"error\":\"the request's body did not arrive in time\""), "{text}");
     }
-    counted(&node, |meters| &meters.closed_body_timeout, 2).await;
+    counted(&node, Reason::BodyTimeout, 2).await;
     serves(&node).await;
 }
 
@@ -231,7 +231,7 @@ async fn a_body_without_end_is_cut_wherever_it_goes() {
         // What the limit allows, what is thrown away, and what the kernel had room for.
         assert!(sent < 64 << 20, "{method} {target} took {sent} octets");
     }
-    counted(&node, |meters| &meters.closed_body_too_large, 1).await;
+    counted(&node, Reason::BodyTooLarge, 1).await;
     serves(&node).await;
 }
 
@@ -260,7 +260,7 @@ async fn large_bodies_share_their_memory() {
         http.send(&post("/push", &[], large.as_bytes())[..large.len()]).await;
         holders.push(http);
     }
-    counted_at_least(&node, |meters| &meters.refused_bodies_full, 1).await;
+    counted_at_least(&node, Reason::BodiesFull, 1).await;
     // Small ones are not concerned, and those who hold the memory can finish.
     serves(&node).await;
     let mut statuses = Vec::new();
@@ -272,9 +272,9 @@ async fn large_bodies_share_their_memory() {
     assert_eq!(node.post("/push", &large).await.status, 202);
 }
 
-async fn counted_at_least(node: &Node, counter: fn(&Meters) -> &Counter, number: u64) {
+async fn counted_at_least(node: &Node, reason: Reason, number: u64) {
     let wait = async {
-        while counter(&node.running.meters).get() < number {
+        while node.running.meters().closed.get(reason) < number {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -290,7 +290,7 @@ async fn whoever_does_not_read_is_closed() {
     // The server takes no more requests than it can answer; what it took is answered into a full socket.
     let flood = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
     soon("the end", flood).await;
-    counted(&node, |meters| &meters.closed_write_timeout, 1).await;
+    counted(&node, Reason::WriteTimeout, 1).await;
     serves(&node).await;
 }
 
@@ -304,8 +304,8 @@ async fn garbage_behind_a_request_is_refused() {
     let reply = http.reply().await;
     assert_eq!((reply.status, reply.header("connection")), (400, Some("close")));
     assert!(http.is_closed().await);
-    counted(&node, |meters| &meters.closed_malformed, 1).await;
-    assert_eq!(node.running.meters.publications.get(), 1);
+    counted(&node, Reason::Malformed, 1).await;
+    assert_eq!(node.running.meters().publications.get(), 1);
     serves(&node).await;
 }
 
@@ -327,9 +327,9 @@ async fn a_tls_handshake_has_its_time() {
     garbage.send(b"this is no handshake").await;
     let mut silent = node.http().await;
     assert!(silent.is_closed().await && slow.is_closed().await);
-    counted(&node, |meters| &meters.closed_tls_timeout, 1).await;
-    counted(&node, |meters| &meters.closed_tls_failed, 1).await;
-    counted(&node, |meters| &meters.closed_silent, 1).await;
+    counted(&node, Reason::TlsTimeout, 1).await;
+    counted(&node, Reason::TlsFailed, 1).await;
+    counted(&node, Reason::Silent, 1).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stentor::meter::Reason;
 use stentor_websocket::decoder::FRAGMENTS_MAX;
 use stentor_websocket::frame::{self, Opcode};
 use tokio::net::TcpSocket;
@@ -43,7 +44,7 @@ async fn go_on(node: &Node, witness: &mut Client) {
             break;
         }
     }
-    assert_eq!(node.running.meters.tasks_panicked.get(), 0);
+    assert_eq!(node.running.meters().tasks_panicked.get(), 0);
 }
 
 /// Waits until so many are counted.
@@ -60,7 +61,7 @@ async fn counted(count: impl Fn() -> u64, expected: u64) {
 /// Waits until only so many connections are open, whatever their clients do.
 async fn left(node: &Node, connections: u64) {
     let gone = async {
-        while node.running.meters.connections_open.get() > connections {
+        while node.running.meters().connections_open.get() > connections {
             tokio::task::yield_now().await;
         }
     };
@@ -90,7 +91,7 @@ async fn whoever_reads_octet_by_octet_is_closed() {
         assert!(round < 2000, "nobody has been closed");
         http.post("/push", &[], body.as_bytes()).await.id();
         witness.expect(36).await;
-        if node.running.meters.closed_outbox_full.get() > 0 {
+        if node.running.meters().closed.get(Reason::OutboxFull) > 0 {
             break;
         }
         slow.octets(1).await;
@@ -98,7 +99,7 @@ async fn whoever_reads_octet_by_octet_is_closed() {
     // Also while the client goes on like that: there is a limit on how long the reason may wait to be read.
     left(&node, 1).await;
     go_on(&node, &mut witness).await;
-    assert_eq!(node.running.meters.closed_outbox_full.get(), 1);
+    assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 1);
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn whoever_asks_without_reading_the_answers_is_closed() {
     while deaf.send_unless_gone(calls(next)).await {
         next += 1000;
     }
-    counted(|| node.running.meters.closed_outbox_full.get(), 1).await;
+    counted(|| node.running.meters().closed.get(Reason::OutboxFull), 1).await;
     go_on(&node, &mut witness).await;
 }
 
@@ -142,7 +143,7 @@ async fn half_a_frame_and_silence() {
     }
     let mut stranger = node.socket(Offer::default()).await;
     stranger.send_octets(&message[..10]).await;
-    counted(|| node.running.meters.closed_ping_timeout.get(), 5).await;
+    counted(|| node.running.meters().closed.get(Reason::PingTimeout), 5).await;
     left(&node, 1).await;
     go_on(&node, &mut witness).await;
 }
@@ -176,13 +177,13 @@ async fn whoever_floods_without_reading_is_given_up() {
         while deaf.send_unless_gone(&pings).await {}
     };
     let listen = async {
-        while node.running.meters.closed_ping_timeout.get() == 0 {
+        while node.running.meters().closed.get(Reason::PingTimeout) == 0 {
             go_on(&node, &mut witness).await;
         }
     };
     tokio::join!(flood, listen);
     left(&node, 1).await;
-    assert_eq!(node.running.meters.closed_ping_timeout.get(), 1);
+    assert_eq!(node.running.meters().closed.get(Reason::PingTimeout), 1);
 }
 
 #[tokio::test]
@@ -201,7 +202,7 @@ async fn a_message_without_end_is_ended() {
             other => panic!("{other:?}"),
         }
         assert_eq!(client.frame().await, Frame::End);
-        assert_eq!(node.running.meters.closed_violation.get(), count as u64 + 1);
+        assert_eq!(node.running.meters().closed.total(), count as u64 + 1);
     }
     left(&node, 1).await;
     go_on(&node, &mut witness).await;
@@ -220,7 +221,7 @@ async fn another_protocol_after_the_handshake() {
         assert!(matches!(frame, Frame::Close(1002, _)), "{octets:?}: {frame:?}");
         assert_eq!(client.frame().await, Frame::End);
     }
-    assert_eq!(node.running.meters.closed_violation.get(), 4);
+    assert_eq!(node.running.meters().closed.total(), 4);
     go_on(&node, &mut witness).await;
 }
 
@@ -246,7 +247,7 @@ async fn whoever_never_finishes_hello_is_closed() {
     for frame in [slow, chatty] {
         assert!(matches!(frame, Frame::Close(1008, _)), "{frame:?}");
     }
-    assert_eq!(node.running.meters.closed_handshake_timeout.get(), 2);
+    assert_eq!(node.running.meters().closed.get(Reason::HelloTimeout), 2);
     go_on(&node, &mut witness).await;
 }
 

@@ -34,3 +34,4 @@ mod routing;
 mod serializers;
 mod standalone;
 mod violations;
+mod watch;

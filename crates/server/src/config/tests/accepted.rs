@@ -241,6 +241,16 @@ fn authentication() {
 }
 
 #[test]
+fn paths_for_those_who_look_after_the_node() {
+    let text = node("", "", r#", "m": {"type": "metrics"}, "h": {"type": "health", "token": "t"}"#);
+    let config = sound(&text, Syntax::Json);
+    let TransportKind::Web { paths, options } = &config.routers[0].transports[0].kind else { panic!("web") };
+    assert_eq!(paths[1].1, PathConfig::Metrics { token: None });
+    assert_eq!(paths[2].1, PathConfig::Health { token: Some(Secret::new("t")) });
+    assert!(options.observability);
+}
+
+#[test]
 fn null_counts_as_absent_but_not_as_a_json_document() {
     let text = node("\"options\": null,", "\"options\": null,", r#", "j": {"type": "json", "value": null}"#);
     let config = sound(&text, Syntax::Json);

@@ -329,6 +329,9 @@ fn services() {
     );
     service(r#""type": "json""#, &[": missing required key 'value'"]);
     service(r#""type": "json", "value": [{"a": 1, "a": 2}]"#, &[".value[0]: the key 'a' appears twice"]);
+    service(r#""type": "metrics", "token": """#, &[".token: must not be empty"]);
+    service(r#""type": "health", "token": 7"#, &[".token: must be a string (in quotation marks)"]);
+    service(r#""type": "health", "tokn": "x""#, &[": unknown key 'tokn'; did you mean 'token'?"]);
     service(r#""type": "redirect", "url": """#, &[".url: must not be empty"]);
     service(
         r#""type": "path", "paths": {"a/b": {"type": "demo"}, "c": {"type": "cgi"}}"#,
