@@ -316,7 +316,7 @@ mod tests {
         check("2001:0:a00:1::1", Some(Kind::Private));
         check("2001:0:808:808:0:0:f5ff:fffe", Some(Kind::Private));
         check("2001:0:808:808:0:0:f7f7:f7f7", None);
-        check("2606:4700::5efe:10.0.0.1", None);
+        check("2606:4700::1:5efe:10.0.0.1", None);
         check("2606:4700:0:0:0:5efe:10.0.0.1", Some(Kind::Private));
     }
 

@@ -346,3 +346,105 @@ fn challenges_do_not_show() {
     let shown = format!("{:?}", desk.intents);
     assert!(!shown.contains("hunter2") && !shown.contains(&desk.challenges[&Ticket(1)]));
 }
+
+/// Something that happens, to one of the last three requests.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Receive { callback: usize, is_end: bool },
+    Judge { back: u64, is_allowed: bool },
+    Echo { back: u64, is_confirmed: bool },
+    Later,
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::*;
+    let step = prop_oneof![
+        (0..2_usize, any::<bool>()).prop_map(|(callback, is_end)| Step::Receive { callback, is_end }),
+        (0..3_u64, any::<bool>()).prop_map(|(back, is_allowed)| Step::Judge { back, is_allowed }),
+        (0..3_u64, any::<bool>()).prop_map(|(back, is_confirmed)| Step::Echo { back, is_confirmed }),
+        Just(Step::Later),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+/// What has to be true of the actions of any run.
+#[derive(Default)]
+struct Law {
+    answered: BTreeSet<Ticket>,
+    asked: BTreeMap<Ticket, (u32, String)>,
+    /// The last request that changed something, for each subscription.
+    settled: BTreeMap<Pair, Ticket>,
+}
+
+impl Law {
+    fn watch(&mut self, event: &Event, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Answer { ticket, .. } => assert!(self.answered.insert(*ticket), "answered twice"),
+                Action::Verify { ticket, attempt, url } => {
+                    assert!(self.answered.contains(ticket), "verified before it was answered");
+                    let challenge = url.split("hub.challenge=").nth(1).unwrap().split('&').next().unwrap();
+                    self.asked.insert(*ticket, (*attempt, challenge.to_owned()));
+                }
+                Action::Activate { .. } | Action::Remove { .. } => {
+                    let Event::Asked { ticket, .. } = event else { panic!("changed without a confirmation") };
+                    let (Action::Activate { subscription: Subscription { pair, .. }, .. }
+                    | Action::Remove { pair, .. }) = action
+                    else {
+                        unreachable!("matched above")
+                    };
+                    let former = self.settled.insert(pair.clone(), *ticket);
+                    assert!(former < Some(*ticket), "a stale request changed what a later one had settled");
+                }
+                Action::AskAuthenticator { .. } | Action::Deny { .. } | Action::Drop { .. } => {}
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_order_of_events_lets_a_stale_request_win(steps in steps()) {
+        let (mut desk, mut law) = (desk(), Law::default());
+        let mut last = 0;
+        for step in steps {
+            let back = |back: u64| Ticket(u64::saturating_sub(last, back));
+            let event = match step {
+                Step::Receive { callback, is_end } => {
+                    last += 1;
+                    let wish = if is_end { Wish::Unsubscribe } else { subscribe(None) };
+                    Event::Received(Arc::new(Intent { pair: pair(["http://s/", "http://r/"][callback]), wish }))
+                }
+                Step::Judge { back: n, is_allowed } => {
+                    Event::Judged { ticket: back(n), verdict: if is_allowed { allowed() } else { Verdict::Failed } }
+                }
+                Step::Echo { back: n, is_confirmed } => {
+                    let (attempt, challenge) = law.asked.get(&back(n)).cloned().unwrap_or_default();
+                    let body = challenge.into_bytes();
+                    let echo = if is_confirmed { Echo::Answered { status: 200, body } } else { Echo::Silence };
+                    Event::Asked { ticket: back(n), attempt, sent: desk.now, echo }
+                }
+                Step::Later => {
+                    desk.now += HOUR;
+                    Event::Tick
+                }
+            };
+            let actions = desk.intents.handle(event.clone(), desk.now);
+            law.watch(&event, &actions);
+        }
+        // Whatever is still under way ends by itself once everybody has spoken and fallen silent.
+        for ticket in (1..=last).map(Ticket) {
+            let event = Event::Judged { ticket, verdict: Verdict::Failed };
+            law.watch(&event, &desk.intents.handle(event.clone(), desk.now));
+        }
+        while let Some((&ticket, _)) = desk.intents.pending.first_key_value() {
+            desk.now += HOUR;
+            law.watch(&Event::Tick, &desk.intents.handle(Event::Tick, desk.now));
+            let attempt = law.asked[&ticket].0;
+            let event = Event::Asked { ticket, attempt, sent: desk.now, echo: Echo::Silence };
+            law.watch(&event, &desk.intents.handle(event.clone(), desk.now));
+        }
+        assert_eq!(law.answered.len() as u64, last);
+        desk.rest();
+    }
+}
