@@ -3,7 +3,7 @@
 //! URLs are made and answers judged; sending, and where it may go, is not known here. Neither request is signed, as
 //! WebSub gives no way to do it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,9 +17,27 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// tells that it does not.
 pub const ANSWER_BYTES_MAX: usize = 1024;
 
+/// A URL to GET once. Its query has a challenge or a subscriber's own token in it, so that it does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CallbackUrl(String);
+
+impl CallbackUrl {
+    /// The URL, for [`crate::address::Address::parse`].
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallbackUrl({:?})", self.0.split('?').next().unwrap_or_default())
+    }
+}
+
 /// The URL to GET for a verification. For a subscription the granted lease is told.
 #[must_use]
-pub fn verification_url(pair: &Pair, wish: &Wish, challenge: &str, lease_seconds: u64) -> String {
+pub fn verification_url(pair: &Pair, wish: &Wish, challenge: &str, lease_seconds: u64) -> CallbackUrl {
     let mut fields = vec![
         ("hub.mode", wish.mode().to_owned()),
         ("hub.topic", pair.topic.text().to_owned()),
@@ -33,14 +51,14 @@ pub fn verification_url(pair: &Pair, wish: &Wish, challenge: &str, lease_seconds
 
 /// The URL to GET for a denial. What is answered does not matter.
 #[must_use]
-pub fn denial_url(pair: &Pair, reason: Option<&str>) -> String {
+pub fn denial_url(pair: &Pair, reason: Option<&str>) -> CallbackUrl {
     let mut fields = vec![("hub.mode", "denied".to_owned()), ("hub.topic", pair.topic.text().to_owned())];
     fields.extend(reason.map(|reason| ("hub.reason", reason.to_owned())));
     append(pair.callback.url(), &fields)
 }
 
 /// WebSub 5.3: the callback's own query stays byte for byte, parameters of the same name included; ours come behind it.
-fn append(url: &str, fields: &[(&str, String)]) -> String {
+fn append(url: &str, fields: &[(&str, String)]) -> CallbackUrl {
     let mut out = url.to_owned();
     for (name, value) in fields {
         match out.find('?') {
@@ -50,11 +68,11 @@ fn append(url: &str, fields: &[(&str, String)]) -> String {
         }
         write!(out, "{name}={}", utf8_percent_encode(value, VALUE)).expect("writing to a String cannot fail");
     }
-    out
+    CallbackUrl(out)
 }
 
 /// What came of asking a callback, as the one who asked reports it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Echo {
     /// It answered. Redirects are not followed (item 32), so theirs is an answer as well.
     Answered {
@@ -67,6 +85,17 @@ pub enum Echo {
     Silence,
     /// The guard lets nobody talk to it.
     Blocked,
+}
+
+impl fmt::Debug for Echo {
+    /// Without the body, which may be a challenge.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status, body } => write!(f, "Answered({status}, {} octets)", body.len()),
+            Self::Silence => f.write_str("Silence"),
+            Self::Blocked => f.write_str("Blocked"),
+        }
+    }
 }
 
 /// What an answer means.
@@ -128,7 +157,7 @@ mod tests {
         // Items 28 and 29.
         let subscribe = Wish::Subscribe { lease_seconds: None, secret: None };
         let check = |callback: &str, topic: &str, wish: &Wish, expected: &str| {
-            assert_eq!(verification_url(&pair(callback, topic), wish, "c4", 300), expected);
+            assert_eq!(verification_url(&pair(callback, topic), wish, "c4", 300).as_str(), expected);
         };
         let tail = "hub.mode=subscribe&hub.topic=http%3A%2F%2Ft%2F&hub.challenge=c4&hub.lease_seconds=300";
         check("http://s", "http://t/", &subscribe, &format!("http://s?{tail}"));
@@ -153,8 +182,9 @@ mod tests {
     #[test]
     fn denials_tell_the_reason() {
         // Item 24: no challenge.
-        let check =
-            |reason, expected: &str| assert_eq!(denial_url(&pair("http://s/?a=1", "http://t/"), reason), expected);
+        let check = |reason, expected: &str| {
+            assert_eq!(denial_url(&pair("http://s/?a=1", "http://t/"), reason).as_str(), expected)
+        };
         check(None, "http://s/?a=1&hub.mode=denied&hub.topic=http%3A%2F%2Ft%2F");
         check(
             Some("not for you\r\n& me"),

@@ -35,6 +35,7 @@
 //! let verdict = Verdict::Authenticated { identity: Identity::new("ann"), topic: TopicVerdict::Allowed };
 //! let actions = intents.handle(Event::Judged { ticket, verdict }, now);
 //! let [Action::Answer { .. }, Action::Verify { url, attempt, .. }] = &actions[..] else { panic!() };
+//! let url = url.as_str();
 //! assert!(url.starts_with("https://s.example/?id=1&hub.mode=subscribe&"));
 //!
 //! // The callback echoes the challenge: the subscription is in force.

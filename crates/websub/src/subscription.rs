@@ -18,7 +18,7 @@ use stentor_model::Secret;
 
 use crate::address::Pair;
 use crate::authenticator::{Answer, Decision, DenyReason, Identity, Verdict, decide};
-use crate::callback::{Echo, Finding, OpenReason, Refutation, denial_url, judge, verification_url};
+use crate::callback::{CallbackUrl, Echo, Finding, OpenReason, Refutation, denial_url, judge, verification_url};
 use crate::lease::{Lease, LeaseBounds};
 use crate::options::{HubOptions, LimitOptions, NoneResult, VerifyOptions};
 use crate::request::{Intent, Wish};
@@ -99,12 +99,12 @@ pub enum Action {
         /// In which attempt, counted from 1.
         attempt: u32,
         /// The URL.
-        url: String,
+        url: CallbackUrl,
     },
     /// GET this URL once, without following redirects; what is answered does not matter.
     Deny {
         /// The URL.
-        url: String,
+        url: CallbackUrl,
     },
     /// The subscription is in force, with these settings instead of all former ones.
     Activate {

@@ -44,7 +44,7 @@ fn tell(action: &Action) -> String {
         Action::AskAuthenticator { ticket, .. } => format!("{} judge", ticket.0),
         Action::Answer { ticket, answer } => format!("{} answer {answer:?}", ticket.0),
         Action::Verify { ticket, attempt, .. } => format!("{} verify {attempt}", ticket.0),
-        Action::Deny { url } => format!("deny {}", url.split("&hub.reason=").nth(1).unwrap_or_default()),
+        Action::Deny { url } => format!("deny {}", url.as_str().split("&hub.reason=").nth(1).unwrap_or_default()),
         Action::Activate { ticket, subscription: Subscription { pair: _, secret, lease, identity } } => format!(
             "{} active {:?} {}+{} {}",
             ticket.0,
@@ -64,7 +64,8 @@ impl Desk {
         let actions = self.intents.handle(event, self.now);
         for action in &actions {
             if let Action::Verify { ticket, url, .. } = action {
-                let challenge = url.split("hub.challenge=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+                let challenge =
+                    url.as_str().split("hub.challenge=").nth(1).unwrap().split('&').next().unwrap().to_owned();
                 assert_ne!(self.challenges.insert(*ticket, challenge.clone()), Some(challenge), "used twice");
             }
         }
@@ -128,8 +129,8 @@ fn the_granted_lease_is_told() {
     desk.receive(wish, &["1 judge"]);
     let actions = desk.intents.handle(Event::Judged { ticket: Ticket(1), verdict: allowed() }, HOUR);
     let Action::Verify { url, .. } = &actions[1] else { panic!() };
-    assert!(url.starts_with("http://s/?hub.mode=subscribe&hub.topic=http%3A%2F%2Ft%2F&hub.challenge="));
-    assert!(url.ends_with("&hub.lease_seconds=300"), "{url}");
+    assert!(url.as_str().starts_with("http://s/?hub.mode=subscribe&hub.topic=http%3A%2F%2Ft%2F&hub.challenge="));
+    assert!(url.as_str().ends_with("&hub.lease_seconds=300"), "{url:?}");
 }
 
 #[test]
@@ -343,7 +344,11 @@ fn challenges_do_not_show() {
     let mut desk = desk();
     desk.receive(subscribe(Some("hunter2")), &["1 judge"]);
     desk.judged(1, allowed(), &[ACCEPTED, "1 verify 1"]);
-    let shown = format!("{:?}", desk.intents);
+    let challenge = desk.challenges[&Ticket(1)].clone();
+    let url = crate::callback::verification_url(&pair("http://s/"), &Wish::Unsubscribe, &challenge, 0);
+    let action = Action::Verify { ticket: Ticket(1), attempt: 1, url };
+    let echo = Echo::Answered { status: 200, body: challenge.into_bytes() };
+    let shown = format!("{:?} {action:?} {echo:?}", desk.intents);
     assert!(!shown.contains("hunter2") && !shown.contains(&desk.challenges[&Ticket(1)]));
 }
 
@@ -383,7 +388,7 @@ impl Law {
                 Action::Answer { ticket, .. } => assert!(self.answered.insert(*ticket), "answered twice"),
                 Action::Verify { ticket, attempt, url } => {
                     assert!(self.answered.contains(ticket), "verified before it was answered");
-                    let challenge = url.split("hub.challenge=").nth(1).unwrap().split('&').next().unwrap();
+                    let challenge = url.as_str().split("hub.challenge=").nth(1).unwrap().split('&').next().unwrap();
                     self.asked.insert(*ticket, (*attempt, challenge.to_owned()));
                 }
                 Action::Activate { .. } | Action::Remove { .. } => {
