@@ -363,11 +363,13 @@ enum Step {
 
 fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     use proptest::prelude::*;
+    // Mostly what leads further, and mostly one subscription, so that runs get to where requests cross each other.
     let step = prop_oneof![
-        (0..2_usize, any::<bool>()).prop_map(|(callback, is_end)| Step::Receive { callback, is_end }),
-        (0..3_u64, any::<bool>()).prop_map(|(back, is_allowed)| Step::Judge { back, is_allowed }),
-        (0..3_u64, any::<bool>()).prop_map(|(back, is_confirmed)| Step::Echo { back, is_confirmed }),
-        Just(Step::Later),
+        4 => (prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(is_other, is_end)| Step::Receive { callback: usize::from(is_other), is_end }),
+        4 => (0..3_u64, prop::bool::weighted(0.9)).prop_map(|(back, is_allowed)| Step::Judge { back, is_allowed }),
+        4 => (0..3_u64, prop::bool::weighted(0.8)).prop_map(|(back, is_confirmed)| Step::Echo { back, is_confirmed }),
+        1 => Just(Step::Later),
     ];
     proptest::collection::vec(step, 0..60)
 }
