@@ -27,6 +27,36 @@ pub struct Meters {
     pub refused_full: Counter,
     /// Tasks that panicked; the others went on.
     pub tasks_panicked: Counter,
+    /// Connections refused because the transport, or the process, can have no more.
+    pub refused_connections_full: Counter,
+    /// Connections refused because their address has as many as it may.
+    pub refused_address_full: Counter,
+    /// Connections refused because every thread had too many waiting.
+    pub refused_threads_busy: Counter,
+    /// Bodies refused because too many large ones were being read.
+    pub refused_bodies_full: Counter,
+    /// Connections closed because nothing was ever said on them.
+    pub closed_silent: Counter,
+    /// Connections closed because no further request came; what becomes of most that are kept alive.
+    pub closed_idle: Counter,
+    /// Connections closed because a request's head took too long.
+    pub closed_head_timeout: Counter,
+    /// Connections closed because a request's head was too large.
+    pub closed_head_too_large: Counter,
+    /// Connections closed because a body took too long or came too slowly.
+    pub closed_body_timeout: Counter,
+    /// Connections closed because a body was too large.
+    pub closed_body_too_large: Counter,
+    /// Connections closed because what came was not HTTP.
+    pub closed_malformed: Counter,
+    /// Connections closed because the client did not read its answers.
+    pub closed_write_timeout: Counter,
+    /// Connections closed because a TLS handshake took too long.
+    pub closed_tls_timeout: Counter,
+    /// Connections closed because a TLS handshake failed.
+    pub closed_tls_failed: Counter,
+    /// Times that no connection could be accepted, because something had run out.
+    pub accept_exhausted: Counter,
 }
 
 /// A number that only grows.
@@ -65,6 +95,17 @@ impl Gauge {
     pub fn increment_below(&self, limit: u64) -> bool {
         let next = |number| (number < limit).then_some(number + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// So many more, unless that passes this limit.
+    pub fn grow_within(&self, more: u64, limit: u64) -> bool {
+        let next = |number: u64| number.checked_add(more).filter(|grown| *grown <= limit);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// So many less.
+    pub fn shrink(&self, less: u64) {
+        self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
     /// One less.

@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("task", &["fanout"]),
     ("realm", &["fanout"]),
     ("socket", &["fanout", "meter", "realm"]),
-    ("http", &["fanout", "pusher", "realm", "socket", "task"]),
+    ("http", &["fanout", "meter", "pusher", "realm", "socket", "task"]),
     ("node", &["clock", "config", "fanout", "http", "meter", "pusher", "realm", "socket", "task"]),
     ("cli", &["clock", "config", "http", "node"]),
 ];

@@ -1,6 +1,7 @@
 //! Transports of a router: a WebSocket endpoint, or a web server with services on its paths.
 
 use super::endpoint::{self, EndpointConfig, Sort};
+use super::limits::{self, LimitsConfig};
 use super::path::{self, PathConfig};
 use super::reader::{Cursor, Dict};
 use super::realm::Roster;
@@ -16,6 +17,8 @@ pub struct TransportConfig {
     pub kind: TransportKind,
     /// Where.
     pub endpoint: EndpointConfig,
+    /// How much clients may take.
+    pub limits: LimitsConfig,
 }
 
 /// What a transport serves.
@@ -42,7 +45,7 @@ pub struct WebOptions {
     pub hsts: bool,
     /// How long browsers remember it.
     pub hsts_max_age: Duration,
-    /// Time that a connection may be silent, between requests or within one.
+    /// Time that a connection may be silent between requests.
     pub client_timeout: Duration,
 }
 
@@ -87,6 +90,7 @@ pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option
     }
     let endpoint = endpoint.and_then(|cursor| endpoint::read(&cursor));
     let tls = endpoint.as_ref().is_some_and(EndpointConfig::has_tls);
+    let limits = limits::read(&mut dict);
     let kind = if name == "web" {
         let paths = dict.need("paths").map(|cursor| path::read_all(&cursor, path::Scope { roster, tls }));
         let options = options(&mut dict, tls);
@@ -95,7 +99,8 @@ pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option
         TransportKind::WebSocket(websocket::read(&mut dict, roster))
     };
     dict.finish();
-    Some(TransportConfig { id: id.unwrap_or_else(|| format!("transport{place:03}")), kind, endpoint: endpoint? })
+    let id = id.unwrap_or_else(|| format!("transport{place:03}"));
+    Some(TransportConfig { id, kind, endpoint: endpoint?, limits })
 }
 
 fn options(parent: &mut Dict<'_>, tls: bool) -> WebOptions {

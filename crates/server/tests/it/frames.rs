@@ -14,7 +14,7 @@ fn node(options: serde_json::Value) -> Node {
 }
 
 /// A masked frame with any first octet.
-fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut octets = frame::masked(Opcode::Binary, payload, [5, 6, 7, 8]).to_vec();
     octets[0] = first;
     octets

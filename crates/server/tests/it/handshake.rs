@@ -21,8 +21,11 @@ async fn requests_that_are_no_handshake() {
     let node = start(&web(json!({})));
     for (from, to, status) in [
         ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8", 426),
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12", 426),
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13, 8", 426),
         ("Sec-WebSocket-Version: 13\r\n", "", 426),
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400),
         ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", 400),
         ("dGhlIHNhbXBsZSBub25jZQ==", "nonsense!", 400),
         ("Connection: Upgrade\r\n", "", 400),
