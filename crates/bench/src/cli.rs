@@ -8,17 +8,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cell::{Cell, Context};
+use crate::curve::{self, Curve, CurveRun};
 use crate::dialect::Dialect;
 use crate::fault::{Fault, io};
 use crate::machine;
-use crate::rounds::{self, Results, Run};
+use crate::rounds::{self, Run};
 use crate::stub::{self, Mode};
 use crate::swarm::Part;
 use crate::system::{Programs, System};
-use crate::{chart, table};
+use crate::{chart, multiples, table};
 
 #[derive(Debug, Parser)]
 #[command(name = "stentor-bench", about = "Measures Stentor beside ceilings and peers.", disable_version_flag = true)]
@@ -65,6 +66,9 @@ struct RunArgs {
     /// or any of them with another number
     #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = cells)]
     only: Vec<Cells>,
+    /// How the cost grows, instead of the cells: all curves, or only these
+    #[arg(long, num_args = 0.., value_delimiter = ',', value_enum)]
+    curves: Option<Vec<Curve>>,
     /// Only these systems [default: all that are installed]
     #[arg(long, value_delimiter = ',', value_enum)]
     systems: Vec<System>,
@@ -178,10 +182,27 @@ fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
     let systems = systems(args, &programs);
     let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
     let context = Context { programs, time: Duration::from_secs_f64(seconds) };
-    let results = rounds::run(&context, &wanted(args), &systems, rounds, &mut |run| complain(&progress(run)));
-    say(&table::render(&results));
-    save(args, &results)?;
-    Ok(if results.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match &args.curves {
+        Some(curves) => {
+            let wanted = if curves.is_empty() { &Curve::ALL[..] } else { curves };
+            let curves = curve::run(&context, wanted, rounds, &mut |run| complain(&curve_progress(run)));
+            say(&multiples::render(&curves));
+            let draw = |caption: &str| multiples::draw(&curves, caption);
+            save(args, ["curves.json", "curves.svg"], &curves.json(), &draw)?;
+            Ok(judge(&curves.faults()))
+        }
+        None => {
+            let results = rounds::run(&context, &wanted(args), &systems, rounds, &mut |run| complain(&progress(run)));
+            say(&table::render(&results));
+            let draw = |caption: &str| chart::render(&results, caption);
+            save(args, ["latest.json", "fanout.svg"], &results.json(), &draw)?;
+            Ok(judge(&results.faults()))
+        }
+    }
+}
+
+fn judge(faults: &[String]) -> ExitCode {
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn wanted(args: &RunArgs) -> Vec<Cell> {
@@ -232,19 +253,28 @@ fn progress(run: &Run) -> String {
     format!("round {} {:<12} {:<10} {words}", run.round, run.cell.name(), run.system.name())
 }
 
-fn save(args: &RunArgs, results: &Results) -> Result<(), Fault> {
-    let saved = |name: &str| args.save.then(|| Path::new("docs/bench").join(name));
+fn curve_progress(run: &CurveRun) -> String {
+    let words = match &run.result {
+        Ok(figures) => format!("{} us/publication", chart::short(figures["cpu_us_per_publication"])),
+        Err(words) => words.clone(),
+    };
+    format!("round {} {:<12} {:<10} {words}", run.round, format!("{:?}", run.curve), run.label)
+}
+
+/// Writes the raw figures and the picture where they are wanted; `names` are those in docs/bench.
+fn save(args: &RunArgs, names: [&str; 2], runs: &Value, draw: &dyn Fn(&str) -> String) -> Result<(), Fault> {
+    let [json_file, svg_file] = names.map(|name| args.save.then(|| Path::new("docs/bench").join(name)));
     let machine = machine::describe();
-    if let Some(file) = args.json.clone().or_else(|| saved("latest.json")) {
+    if let Some(file) = args.json.clone().or(json_file) {
         let seconds = if args.quick { 1.0 } else { args.seconds };
-        let value = json!({"commit": args.commit, "machine": machine, "seconds": seconds, "runs": results.json()});
+        let value = json!({"commit": args.commit, "machine": machine, "seconds": seconds, "runs": runs});
         write(&file, &format!("{value:#}\n"))?;
     }
-    if let Some(file) = args.svg.clone().or_else(|| saved("fanout.svg")) {
+    if let Some(file) = args.svg.clone().or(svg_file) {
         let word = |name: &str| machine[name].to_string().trim_matches('"').to_owned();
         let commit = args.commit.get(..12).unwrap_or(&args.commit);
         let caption = format!("{} cores of {}, {}, commit {commit}", word("cores"), word("cpu"), word("date"));
-        write(&file, &chart::render(results, &caption))?;
+        write(&file, &draw(&caption))?;
     }
     Ok(())
 }

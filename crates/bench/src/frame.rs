@@ -5,25 +5,24 @@
 
 /// A frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// RFC 6455, section 5.2.
-    pub opcode: u8,
+    pub(crate) opcode: u8,
     /// RSV1: the payload is compressed (RFC 7692).
-    pub compressed: bool,
+    pub(crate) compressed: bool,
     /// What it carries.
-    pub payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 /// Opcodes that are acted upon.
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
 /// The frame that the input begins with and its length; nothing while it is incomplete.
 #[must_use]
-pub fn first(input: &[u8]) -> Option<(Frame<'_>, usize)> {
+pub(crate) fn first(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     let (&[first, second], rest) = input.split_first_chunk::<2>()?;
     // Servers do not mask, and nobody here asked for fragments.
     let (length, head) = match second & 127 {
@@ -37,7 +36,7 @@ pub fn first(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 }
 
 /// Appends a frame as clients send it. The key is four zeros, which masks without changing anything.
-pub fn append(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn append(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
     match payload.len() {
         length @ 0..126 => out.push(0x80 | length as u8),

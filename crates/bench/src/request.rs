@@ -144,7 +144,7 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
         assert!(body.starts_with("{\"topic\":\"com.t"), "{body}");
-        assert_eq!(&body[21..], "\",\"args\":[\"~BAAAACAAAAAAAADiphw\"]}");
+        assert_eq!(&body[21..], "\",\"args\":[\"~BAAAACAAAAAAAADipwd\"]}");
         assert_eq!(Stamp::find(body.as_bytes(), &mut 0), Some(stamp));
         assert_eq!(numbered("com.t", 17), "com.t000017");
     }

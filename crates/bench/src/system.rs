@@ -213,13 +213,14 @@ fn node(at: SocketAddr, target: &Target) -> Value {
         socket["options"] = json!({"compression": {"deflate": words}});
     }
     let push = json!({"type": "publisher", "realm": REALM, "role": "anonymous"});
-    let paths = json!({"/": {"type": "nodeinfo"}, "ws": socket, "push": push});
+    // Crossbar.io's other root services answer for all paths below them.
+    let root = json!({"type": "static", "directory": "."});
+    let paths = json!({"/": root, "ws": socket, "push": push});
     let mut transports = vec![json!({"type": "web", "endpoint": endpoint(at), "paths": paths})];
     if target.tls.is_some() {
         let mut endpoint = endpoint(target.address);
         endpoint["tls"] = json!({"key": certificate::KEY, "certificate": certificate::CERTIFICATE});
-        transports
-            .push(json!({"type": "web", "endpoint": endpoint, "paths": {"/": {"type": "nodeinfo"}, "ws": socket}}));
+        transports.push(json!({"type": "web", "endpoint": endpoint, "paths": {"/": root, "ws": socket}}));
     }
     json!({"version": 2, "workers": [{"type": "router", "realms": [realm], "transports": transports}]})
 }

@@ -19,7 +19,7 @@ use peer::Peer;
 
 /// How frames reach the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// One write for each event and socket, from the task that publishes.
     Direct,
     /// A queue for each socket; its task writes all that waits with one vectored write.
@@ -55,7 +55,7 @@ impl Hub {
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn serve(at: SocketAddr, mode: Mode) -> Result<(), Fault> {
+pub(crate) fn serve(at: SocketAddr, mode: Mode) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = io(runtime, || "the runtime cannot be set up".to_owned())?;
     runtime.block_on(async {
