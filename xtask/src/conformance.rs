@@ -40,7 +40,7 @@ struct Order {
 
 /// Runs the suite as the rest of the command line says.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
-    match order(arguments).and_then(|order| walk(&Place::find(None), &order)) {
+    match order(arguments).and_then(|order| walk(&Place::find(Vec::new()), &order)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             say(&format!("websocket-suite: {fault}"));

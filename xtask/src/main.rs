@@ -2,12 +2,14 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! [`conformance`] runs a public suite that must be at hand, and `tidy` checks the shape of the house as ordinary Rust tests.
+//! [`conformance`] runs a public suite that must be at hand, [`bench`] measures, and `tidy` checks the shape of the house as
+//! ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
 
 use std::process::ExitCode;
 
+mod bench;
 mod conformance;
 mod install;
 mod place;
@@ -30,6 +32,7 @@ usage: cargo xtask SUBCOMMAND
   install      only install what the tests need
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
+  bench        build everything in release and measure it; `bench --help` has the options
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
         step::say(USAGE);
         return ExitCode::from(2);
     };
-    step::run(&Place::find(arguments.next()), &steps)
+    step::run(&Place::find(arguments.collect()), &steps)
 }
 
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
@@ -56,6 +59,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "unit" => &[install::PYTHON, suite::UNIT],
         "e2e" => &[install::STEPS, suite::E2E],
         "install" => &[install::STEPS],
+        "bench" => &[bench::STEPS],
         _ => return None,
     };
     Some(groups.concat())

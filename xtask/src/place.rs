@@ -14,11 +14,13 @@ pub(crate) struct Place {
     pub(crate) target: PathBuf,
     /// Only test files whose name contains this are run end to end.
     pub(crate) filter: Option<String>,
+    /// Everything behind the subcommand.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Place {
     /// Finds the repository from this crate's manifest.
-    pub(crate) fn find(filter: Option<String>) -> Self {
+    pub(crate) fn find(arguments: Vec<String>) -> Self {
         // Cargo sets the variable for `cargo run` as well; the value compiled in belongs to another checkout when
         // several share one target directory.
         let manifest = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
@@ -28,7 +30,7 @@ impl Place {
             Some(path) => env::current_dir().unwrap_or_else(|_| root.clone()).join(path),
             None => root.join("target"),
         };
-        Self { root, target, filter }
+        Self { root, target, filter: arguments.first().cloned(), arguments }
     }
 
     /// A command that works in the root of the repository.
@@ -117,9 +119,9 @@ mod tests {
 
     #[test]
     fn the_root_is_the_repository() {
-        let place = Place::find(None);
+        let place = Place::find(Vec::new());
         assert!(place.root.join("Cargo.toml").is_file());
         assert_eq!(place.files("xtask/src", "pl", ".rs").len(), 1);
-        assert!(Place::find(Some("nothing-is-called-so".to_owned())).files("xtask/src", "", ".rs").is_empty());
+        assert!(Place::find(vec!["nothing-is-called-so".to_owned()]).files("xtask/src", "", ".rs").is_empty());
     }
 }

@@ -41,7 +41,7 @@ impl File {
 
 /// The text files of the repository: those committed, and those that a commit of everything would add.
 fn tree() -> Vec<File> {
-    let root = Place::find(None).root;
+    let root = Place::find(Vec::new()).root;
     let list = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(&root)
@@ -61,7 +61,7 @@ fn tree() -> Vec<File> {
 
 /// The root, for rules that ask whether something exists.
 fn root() -> PathBuf {
-    Place::find(None).root
+    Place::find(Vec::new()).root
 }
 
 /// Fails with all faults at once, one a line.

@@ -1,0 +1,309 @@
+//! The command line: what to measure, and where the results go.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cell::{Cell, Context};
+use crate::curve::{self, Curve, CurveRun};
+use crate::dialect::Dialect;
+use crate::fault::{Fault, io};
+use crate::machine;
+use crate::rounds::{self, Run};
+use crate::stub::{self, Mode};
+use crate::swarm::Part;
+use crate::system::{Programs, System};
+use crate::{chart, multiples, table};
+
+#[derive(Debug, Parser)]
+#[command(name = "stentor-bench", about = "Measures Stentor beside ceilings and peers.", disable_version_flag = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure; `cargo xtask bench` builds everything and calls this
+    Run(RunArgs),
+    /// Be a ceiling: a server that does nothing but hand on
+    Ceiling {
+        /// How frames reach the sockets
+        #[arg(long, value_enum)]
+        mode: Mode,
+        /// Where to listen
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Be subscribers, for another process that measures
+    Listen(ListenArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The server to measure
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// The commit that it was built from, for the record
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Rounds; medians are taken over them
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that each run publishes
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// One short round
+    #[arg(long)]
+    quick: bool,
+    /// Only these cells: fanout1, fanout100, fanout1000, fanout5000, rate1000, memory1000, memory10000, start, sessions,
+    /// or any of them with another number
+    #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = cells)]
+    only: Vec<Cells>,
+    /// How the cost grows, instead of the cells: all curves, or only these
+    #[arg(long, num_args = 0.., value_delimiter = ',', value_enum)]
+    curves: Option<Vec<Curve>>,
+    /// Only these systems [default: all that are installed]
+    #[arg(long, value_delimiter = ',', value_enum)]
+    systems: Vec<System>,
+    /// Numbers of live sessions for the cell `sessions`
+    #[arg(long, value_delimiter = ',', default_values_t = [5000, 10_000])]
+    sessions: Vec<usize>,
+    /// Crossbar.io [default: `crossbar` in PATH]
+    #[arg(long, value_name = "FILE")]
+    crossbar: Option<PathBuf>,
+    /// Where the raw figures go
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the picture goes
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Put both into docs/bench
+    #[arg(long)]
+    save: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListenArgs {
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    path: String,
+    #[arg(long)]
+    realm: String,
+    #[arg(long)]
+    count: usize,
+    #[arg(long)]
+    offset: usize,
+    #[arg(long)]
+    sources: usize,
+    #[arg(long)]
+    plain: bool,
+}
+
+/// What one word after `--only` stands for.
+#[derive(Clone, Copy, Debug)]
+enum Cells {
+    One(Cell),
+    Sessions,
+}
+
+fn cells(word: &str) -> Result<Cells, String> {
+    let digits = word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len());
+    let count: Option<usize> = word[digits..].parse().ok().filter(|&count| count > 0);
+    Ok(match (&word[..digits], count) {
+        ("fanout", Some(count)) => Cells::One(Cell::Fanout(count)),
+        ("rate", Some(count)) => Cells::One(Cell::Rate(count)),
+        ("memory", Some(count)) => Cells::One(Cell::Memory(count)),
+        ("sessions", Some(count)) => Cells::One(Cell::Sessions(count)),
+        ("sessions", None) => Cells::Sessions,
+        ("start", None) => Cells::One(Cell::Start),
+        _ => return Err("no such cell".to_owned()),
+    })
+}
+
+/// What is measured when nothing else is said.
+const CELLS: [Cells; 9] = [
+    Cells::One(Cell::Fanout(1)),
+    Cells::One(Cell::Fanout(100)),
+    Cells::One(Cell::Fanout(1000)),
+    Cells::One(Cell::Fanout(5000)),
+    Cells::One(Cell::Rate(1000)),
+    Cells::One(Cell::Memory(1000)),
+    Cells::One(Cell::Memory(10_000)),
+    Cells::One(Cell::Start),
+    Cells::Sessions,
+];
+
+/// Runs the command line of this process. 0: measured and clean; 1: something was lost or failed; 2: misused.
+#[must_use]
+pub fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    machine::raise_limit();
+    let done = match line.command {
+        Command::Run(args) => measure(&args),
+        Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
+        Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|fault| {
+        complain(&format!("Error: {fault}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn listen(args: ListenArgs) -> Result<(), Fault> {
+    let dialect = if args.plain { Dialect::Plain } else { Part::DIALECT };
+    let target = Part::target(args.address, args.path, args.realm, dialect);
+    let part = Part { target, count: args.count, offset: args.offset, sources: args.sources };
+    part.run(&mut std::io::stdout())
+}
+
+fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
+    machine::is_fresh(&args.server)?;
+    let bench = io(std::env::current_exe(), || "this program does not know where it is".to_owned())?;
+    let programs = Programs {
+        stentor: args.server.clone(),
+        bench,
+        nchan: find("nginx").zip(nchan_module()),
+        crossbar: args.crossbar.clone().or_else(|| find("crossbar")),
+    };
+    let systems = systems(args, &programs);
+    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
+    let context = Context { programs, time: Duration::from_secs_f64(seconds) };
+    match &args.curves {
+        Some(curves) => {
+            let wanted = if curves.is_empty() { &Curve::ALL[..] } else { curves };
+            let curves = curve::run(&context, wanted, rounds, &mut |run| complain(&curve_progress(run)));
+            say(&multiples::render(&curves));
+            let draw = |caption: &str| multiples::draw(&curves, caption);
+            save(args, ["curves.json", "curves.svg"], &curves.json(), &draw)?;
+            Ok(judge(&curves.faults()))
+        }
+        None => {
+            let results = rounds::run(&context, &wanted(args), &systems, rounds, &mut |run| complain(&progress(run)));
+            say(&table::render(&results));
+            let draw = |caption: &str| chart::render(&results, caption);
+            save(args, ["latest.json", "fanout.svg"], &results.json(), &draw)?;
+            Ok(judge(&results.faults()))
+        }
+    }
+}
+
+fn judge(faults: &[String]) -> ExitCode {
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn wanted(args: &RunArgs) -> Vec<Cell> {
+    let words = if args.only.is_empty() { CELLS.to_vec() } else { args.only.clone() };
+    let mut cells = Vec::new();
+    for word in words {
+        match word {
+            Cells::One(cell) => cells.push(cell),
+            Cells::Sessions => cells.extend(args.sessions.iter().map(|&count| Cell::Sessions(count))),
+        }
+    }
+    cells
+}
+
+fn systems(args: &RunArgs, programs: &Programs) -> Vec<System> {
+    if !args.systems.is_empty() {
+        return args.systems.clone();
+    }
+    let is_there = |system: &System| match system {
+        System::Nchan => programs.nchan.is_some(),
+        System::Crossbar => programs.crossbar.is_some(),
+        _ => true,
+    };
+    for system in System::ALL.iter().filter(|system| !is_there(system)) {
+        complain(&format!("{} is not installed and left out", system.name()));
+    }
+    System::ALL.into_iter().filter(is_there).collect()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps daemons where the PATH of ordinary users does not lead.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn nchan_module() -> Option<PathBuf> {
+    let folders = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"];
+    folders.iter().map(|folder| Path::new(folder).join("ngx_nchan_module.so")).find(|file| file.is_file())
+}
+
+fn progress(run: &Run) -> String {
+    let (heading, figure) = table::headline(run.cell);
+    let words = match &run.result {
+        Ok(figures) => format!("{} {heading}", chart::short(figures.get(figure).copied().unwrap_or_default())),
+        Err(words) => words.clone(),
+    };
+    format!("round {} {:<12} {:<10} {words}", run.round, run.cell.name(), run.system.name())
+}
+
+fn curve_progress(run: &CurveRun) -> String {
+    let words = match &run.result {
+        Ok(figures) => format!("{} us/publication", chart::short(figures["cpu_us_per_publication"])),
+        Err(words) => words.clone(),
+    };
+    format!("round {} {:<12} {:<10} {words}", run.round, format!("{:?}", run.curve), run.label)
+}
+
+/// Writes the raw figures and the picture where they are wanted; `names` are those in docs/bench.
+fn save(args: &RunArgs, names: [&str; 2], runs: &Value, draw: &dyn Fn(&str) -> String) -> Result<(), Fault> {
+    let [json_file, svg_file] = names.map(|name| args.save.then(|| Path::new("docs/bench").join(name)));
+    let machine = machine::describe();
+    if let Some(file) = args.json.clone().or(json_file) {
+        let seconds = if args.quick { 1.0 } else { args.seconds };
+        let value = json!({"commit": args.commit, "machine": machine, "seconds": seconds, "runs": runs});
+        write(&file, &format!("{value:#}\n"))?;
+    }
+    if let Some(file) = args.svg.clone().or(svg_file) {
+        let word = |name: &str| machine[name].to_string().trim_matches('"').to_owned();
+        let commit = args.commit.get(..12).unwrap_or(&args.commit);
+        let caption = format!("{} cores of {}, {}, commit {commit}", word("cores"), word("cpu"), word("date"));
+        write(&file, &draw(&caption))?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Fault> {
+    let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+    io(folder.and_then(|()| fs::write(file, text)), || format!("{} cannot be written", file.display()))
+}
+
+/// Prints results. A closed pipe is nobody's fault.
+fn say(text: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// Prints what is not a result.
+fn complain(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_named() {
+        for cell in [Cell::Fanout(7), Cell::Rate(50), Cell::Memory(1000), Cell::Start, Cell::Sessions(9)] {
+            let Ok(Cells::One(found)) = cells(&cell.name()) else { panic!("{cell:?} is not understood") };
+            assert_eq!(found, cell);
+        }
+        assert!(cells("fanout").is_err() && cells("fanout0").is_err() && cells("x").is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! A session: upgraded, joined and subscribed, up to the point where events come.
+//!
+//! Many are opened together, each step for all of them before the next, so that ten thousand take seconds and nothing
+//! here is more than a blocking read.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use crate::dialect::{Dialect, Serializer, Subscription};
+use crate::fault::{Fault, io};
+use crate::frame::{self, first};
+use crate::wire::{Wire, source};
+
+/// Sessions that are opened together: below every backlog.
+const TOGETHER: usize = 100;
+
+/// Subscriptions asked for before their answers are read.
+const SUBSCRIPTIONS_TOGETHER: usize = 500;
+
+/// Where sessions go and what they speak.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The server.
+    pub address: SocketAddr,
+    /// The path of the WebSocket.
+    pub path: String,
+    /// The realm to join, where there are realms.
+    pub realm: String,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Whether permessage-deflate is offered.
+    pub deflate: Deflate,
+    /// How to trust the server, for `wss`.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Whether compression is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deflate {
+    /// Frames stay as they are.
+    #[default]
+    Off,
+    /// The server may compress, without keeping a context.
+    Offered,
+}
+
+/// A session that receives events.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) wire: Wire,
+    /// What has been read and not yet been used: an unfinished frame.
+    pub(crate) rest: Vec<u8>,
+    /// The server has ended it.
+    pub(crate) ended: bool,
+}
+
+/// Opens one session for each list of subscriptions. `offset` counts sessions of other generators, so that source
+/// addresses are not used up.
+///
+/// # Errors
+/// When the server refuses one of them.
+pub fn open(target: &Target, wanted: &[Vec<Subscription>], offset: usize) -> Result<Vec<Session>, Fault> {
+    let mut sessions = Vec::with_capacity(wanted.len());
+    for (group, wanted) in wanted.chunks(TOGETHER).enumerate() {
+        let first = offset + group * TOGETHER;
+        sessions.extend(open_group(target, wanted, first)?);
+    }
+    Ok(sessions)
+}
+
+fn open_group(target: &Target, wanted: &[Vec<Subscription>], first: usize) -> Result<Vec<Session>, Fault> {
+    let request = upgrade(target);
+    let mut sessions = Vec::with_capacity(wanted.len());
+    for number in first..first + wanted.len() {
+        let mut wire = Wire::connect(target.address, source(number), target.tls.as_ref())?;
+        io(wire.write_all(request.as_bytes()), || "the upgrade cannot be sent".to_owned())?;
+        sessions.push(Session { wire, rest: Vec::new(), ended: false });
+    }
+    for session in &mut sessions {
+        session.upgraded()?;
+    }
+    if let Dialect::Wamp(serializer) = target.dialect {
+        let hello = serializer.hello(&target.realm);
+        for session in &mut sessions {
+            session.say(serializer, &hello)?;
+        }
+        for session in &mut sessions {
+            session.hear(serializer, 2)?;
+        }
+        for (session, wanted) in sessions.iter_mut().zip(wanted) {
+            session.subscribe(serializer, wanted, Answers::Later)?;
+        }
+        for (session, wanted) in sessions.iter_mut().zip(wanted) {
+            session.subscribe(serializer, wanted, Answers::Now)?;
+        }
+    }
+    Ok(sessions)
+}
+
+/// When the answers to SUBSCRIBE are read: short lists are sent for all sessions first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Later,
+    Now,
+}
+
+fn upgrade(target: &Target) -> String {
+    let Target { address, path, .. } = target;
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    );
+    if let Some(subprotocol) = target.dialect.subprotocol() {
+        request += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+    }
+    if target.deflate == Deflate::Offered {
+        request +=
+            "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    }
+    request + "\r\n"
+}
+
+impl Session {
+    fn upgraded(&mut self) -> Result<(), Fault> {
+        loop {
+            if let Some(end) = self.rest.windows(4).position(|window| window == b"\r\n\r\n") {
+                if !self.rest.starts_with(b"HTTP/1.1 101") {
+                    let answer = String::from_utf8_lossy(&self.rest[..end]).into_owned();
+                    return Err(Fault::Protocol(format!("no upgrade: {answer}")));
+                }
+                self.rest.drain(..end + 4);
+                return Ok(());
+            }
+            self.read()?;
+        }
+    }
+
+    fn say(&mut self, serializer: Serializer, message: &[u8]) -> Result<(), Fault> {
+        let opcode = if serializer == Serializer::Json { frame::TEXT } else { frame::BINARY };
+        let mut out = Vec::with_capacity(message.len() + 14);
+        frame::append(opcode, message, &mut out);
+        io(self.wire.write_all(&out).and_then(|()| self.wire.flush()), || "a session cannot write".to_owned())
+    }
+
+    /// Waits for a message of one type. Events that come earlier, which only a guest among running events has, are
+    /// passed over.
+    fn hear(&mut self, serializer: Serializer, wanted: u8) -> Result<(), Fault> {
+        loop {
+            let Some((found, length)) = first(&self.rest) else {
+                self.read()?;
+                continue;
+            };
+            let kind = serializer.kind(found.payload);
+            // Small answers stay uncompressed; a compressed frame is an event.
+            let is_event = found.compressed || found.opcode == frame::PING || kind == Some(36);
+            if kind != Some(wanted) && !is_event {
+                let text = String::from_utf8_lossy(found.payload).into_owned();
+                return Err(Fault::Protocol(format!("waited for a message {wanted} and got {text:?}")));
+            }
+            self.rest.drain(..length);
+            if !is_event {
+                return Ok(());
+            }
+        }
+    }
+
+    fn subscribe(&mut self, serializer: Serializer, wanted: &[Subscription], answers: Answers) -> Result<(), Fault> {
+        let short = wanted.len() <= SUBSCRIPTIONS_TOGETHER;
+        let mut request = 0;
+        for group in wanted.chunks(SUBSCRIPTIONS_TOGETHER) {
+            if short == (answers == Answers::Later) {
+                for subscription in group {
+                    request += 1;
+                    self.say(serializer, &serializer.subscribe(request, subscription))?;
+                }
+            }
+            if answers == Answers::Now {
+                for _ in group {
+                    self.hear(serializer, 33)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), Fault> {
+        let mut buffer = [0; 4096];
+        let count = io(self.wire.read(&mut buffer), || "a session got no answer".to_owned())?;
+        if count == 0 {
+            return Err(Fault::Protocol("the server ended a session that was being opened".to_owned()));
+        }
+        self.rest.extend_from_slice(&buffer[..count]);
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: the server and the benchmark, built as users get them, and then measured.
+//!
+//! Knows how both are built and what the benchmark is told about them. What is measured, and what the options mean, is in
+//! `crates/bench`.
+
+use crate::place::Place;
+use crate::step::{Ending, Step, exec, read};
+
+/// Two builds, because one would join the features of both programs, and the server would not be the one that users get.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "build stentor", run: build_server },
+    Step { name: "build stentor-bench", run: build_bench },
+    Step { name: "bench", run: bench },
+];
+
+fn build_server(place: &Place) -> Ending {
+    exec(&mut place.cargo("build --release --package stentor-server --bin stentor")).map(|()| "built".to_owned())
+}
+
+fn build_bench(place: &Place) -> Ending {
+    exec(&mut place.cargo("build --release --package stentor-bench")).map(|()| "built".to_owned())
+}
+
+fn bench(place: &Place) -> Ending {
+    let folder = place.target.join("release");
+    let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let mut command = place.command(program("stentor-bench"));
+    command.arg("run").arg("--server").arg(program("stentor")).args(["--commit", &commit(place)]);
+    exec(command.args(&place.arguments)).map(|()| "measured".to_owned())
+}
+
+/// What is checked out, and whether it is what was built.
+fn commit(place: &Place) -> String {
+    let commit = read(place.command("git").args(["rev-parse", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
+    let changes =
+        read(place.command("git").args(["status", "--porcelain", "--untracked-files=no"])).unwrap_or_default();
+    if changes.is_empty() { commit } else { commit + " with changes" }
+}
