@@ -45,6 +45,14 @@ pub struct AttemptKey {
     pub(crate) serial: u32,
 }
 
+impl AttemptKey {
+    /// Its two numbers, for logs and for tables of the shell.
+    #[must_use]
+    pub const fn parts(self) -> (u32, u32) {
+        (self.index, self.serial)
+    }
+}
+
 /// Names one read of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FetchKey {

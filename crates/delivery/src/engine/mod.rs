@@ -151,8 +151,9 @@ impl Engine {
         // A clock that promised not to go back is held to it.
         self.elapsed = self.elapsed.max(millis(now.elapsed));
         self.unix = millis(now.unix);
-        self.wake(out);
+        // The event first: a renewal saves the lease that ends in this moment, and a removal leaves nothing to end.
         self.apply(event, out);
+        self.wake(out);
         self.take_turns(out);
         self.ask(out);
         if self.mode == Mode::Draining && self.flights.len() == 0 {
