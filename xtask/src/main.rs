@@ -26,6 +26,7 @@ usage: cargo xtask SUBCOMMAND
   tidy         the checks on the shape of the house alone
   unit         Rust tests, Python client tests, browser library tests
   e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
+  sim [N]      live N simulated worlds; `sim --seed S --trace` lives one and tells all of it
   install      only install what the tests need
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
@@ -38,17 +39,19 @@ fn main() -> ExitCode {
         step::say(USAGE);
         return ExitCode::from(2);
     };
-    step::run(&Place::find(arguments.next()), &steps)
+    let rest: Vec<String> = arguments.collect();
+    step::run(&Place::find((!rest.is_empty()).then(|| rest.join(" "))), &steps)
 }
 
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::E2E],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],
         "e2e" => &[install::STEPS, suite::E2E],
+        "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         _ => return None,
     };

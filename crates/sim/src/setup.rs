@@ -112,7 +112,7 @@ impl Setup {
             drains: dice.u8(0..3) == 0,
             odd_percent: dice.u32(0..60),
             lease_min: dice.u64(1..400),
-            flush_every: dice.u64(50..5000),
+            flush_every: dice.u64(500..10_000),
         }
     }
 }

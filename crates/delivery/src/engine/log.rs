@@ -85,7 +85,8 @@ impl Engine {
         let topic = self.webhooks[at].topic;
         self.webhooks[at].state = State::Idle;
         let entry = &mut self.topics[topic];
-        if entry.idle.is_empty() && entry.live_fetch == NONE {
+        if entry.live_fetch == NONE {
+            // Either nobody else stands here, or there was nothing new for them: `rouse` sees to that.
             entry.live = entry.hint;
         }
         entry.idle.push_back(&mut self.webhooks, at);

@@ -255,17 +255,12 @@ impl World<'_> {
         self.disk.crash();
         let queue = std::mem::take(&mut self.queue);
         for ((at, entry), happening) in queue {
+            let is_through = self.dice.bool();
             match happening {
-                Happening::Arrive { .. } => {
-                    if self.dice.bool() {
-                        self.queue.insert((self.elapsed, entry), happening);
-                    }
+                Happening::Arrive { .. } if is_through => {
+                    self.queue.insert((self.elapsed, entry), happening);
                 }
-                Happening::Record { webhook, offset, .. } => {
-                    if self.dice.bool() {
-                        self.record(webhook, offset);
-                    }
-                }
+                Happening::Record { webhook, offset, .. } if is_through => self.record(webhook, offset),
                 Happening::Publish | Happening::Act | Happening::Fault | Happening::Flush | Happening::Restart => {
                     self.queue.insert((at, entry), happening);
                 }
