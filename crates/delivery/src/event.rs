@@ -278,6 +278,8 @@ pub enum Action {
         offset: Offset,
     },
     /// The subscription is over: remove it. The machine has forgotten it.
+    ///
+    /// When a renewal was written meanwhile, the lease is not over after all: tell of it with [`Event::Subscribed`] again.
     End {
         /// The subscription.
         webhook: WebhookId,
