@@ -12,8 +12,12 @@ use crate::{Completer, Pending, StoreError};
 #[derive(Debug)]
 pub(crate) struct Follow {
     end: AtomicU64,
-    waiting: Mutex<Option<Vec<(Offset, Completer<Offset>)>>>,
+    /// `None` once the store is closed.
+    waiting: Mutex<Option<Vec<Waiter>>>,
 }
+
+/// Behind which place somebody waits for the end, and how to tell.
+type Waiter = (Offset, Completer<Offset>);
 
 impl Follow {
     pub(crate) fn new(end: Offset) -> Self {

@@ -75,7 +75,7 @@ pub trait Subscriptions: Debug + Send + Sync {
     /// The subscription of this callback to this topic.
     fn find(&self, topic: &HubTopic, callback: &str) -> Pending<Option<Subscription>>;
 
-    /// Subscriptions behind `after` in order of their identifiers, `entries` at most.
+    /// Subscriptions behind `after` in order of their identifiers, `entries` at most. Fewer are no sign of the end; none is.
     fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> Pending<Vec<Subscription>>;
 }
 
@@ -117,7 +117,8 @@ pub trait DeadPublications: Debug + Send + Sync {
     /// Records that a publication was given up for the subscription of this claim.
     fn bury(&self, claim: &Claim, burial: Burial) -> Pending<DeadId>;
 
-    /// Dead publications behind `after` in order of their identifiers, `entries` at most.
+    /// Dead publications behind `after` in order of their identifiers, `entries` at most. Fewer are no sign of the end; none
+    /// is.
     fn list_dead(&self, scope: &Scope, after: DeadId, entries: usize) -> Pending<Vec<DeadPublication>>;
 
     /// The dead publication, to be replayed.

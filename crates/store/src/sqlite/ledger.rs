@@ -284,3 +284,87 @@ fn number_of(
     connection.prepare_cached(enter)?.execute(values)?;
     Ok(connection.last_insert_rowid())
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_model::{PublicationId, Topic};
+
+    use super::*;
+    use crate::{Content, Hub, Limits};
+
+    fn draft() -> Draft {
+        Draft {
+            topic: HubTopic { hub: Hub::parse("main").unwrap(), topic: Topic::parse("a").unwrap() },
+            publication: PublicationId::FIRST,
+            at: Timestamp(1),
+            content: Content { content_type: "text/plain".into(), extras: Vec::new(), body: "x".into() },
+            idempotency: None,
+        }
+    }
+
+    /// A file and a ledger with one publication in it.
+    fn ledger() -> (tempfile::TempDir, std::path::PathBuf, Ledger) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, []).unwrap();
+        let mut connection = schema::connect(&path, Role::Writer(None)).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let shared = Arc::new(super::super::load(&mut connection, Limits::default()).unwrap());
+        let mut ledger = Ledger::new(connection, shared).unwrap();
+        ledger.begin().unwrap();
+        ledger.append(&draft()).unwrap();
+        ledger.commit().unwrap();
+        (folder, path, ledger)
+    }
+
+    #[test]
+    fn what_was_rolled_back_took_no_place() {
+        let (_folder, _path, mut ledger) = ledger();
+        ledger.begin().unwrap();
+        assert_eq!(ledger.append(&draft()).unwrap().offset, Offset::new(2));
+        ledger.roll_back().unwrap();
+        ledger.begin().unwrap();
+        let receipt = ledger.append(&draft()).unwrap();
+        assert_eq!((receipt.offset, receipt.sequence), (Offset::new(2), Sequence(2)));
+        assert_eq!(ledger.shared.follow.end(), Offset::new(1), "not yet durable");
+        ledger.commit().unwrap();
+        assert_eq!(ledger.shared.follow.end(), Offset::new(2));
+    }
+
+    #[test]
+    fn a_new_connection_goes_on_from_the_file() {
+        let (_folder, path, mut ledger) = ledger();
+        ledger.begin().unwrap();
+        ledger.append(&draft()).unwrap();
+        // A commit whose answer was lost: the file has it, and the ledger does not know.
+        ledger
+            .connection
+            .execute_batch("UPDATE place SET last_seq = 2, last_pub = 2, bytes = 2 * bytes; COMMIT")
+            .unwrap();
+        ledger.reopen(&path).unwrap();
+        assert_eq!(ledger.shared.follow.end(), Offset::new(2));
+        ledger.begin().unwrap();
+        assert_eq!(ledger.append(&draft()).unwrap().offset, Offset::new(3));
+        ledger.commit().unwrap();
+    }
+
+    #[test]
+    fn places_are_found_from_any_offset() {
+        let (_folder, _path, mut ledger) = ledger();
+        ledger.begin().unwrap();
+        for number in 0..40 {
+            let topic = Topic::parse(if number % 7 < 3 { "a" } else { "b" }).unwrap();
+            let hub = draft().topic.hub;
+            ledger.append(&Draft { topic: HubTopic { hub, topic }, ..draft() }).unwrap();
+        }
+        ledger.commit().unwrap();
+        let connection = &ledger.connection;
+        let extent = super::super::query::Extent::find(connection, &draft().topic).unwrap().unwrap();
+        for offset in 0..=ledger.end + 1 {
+            let found = super::super::query::sequence_at(connection, extent, Offset::new(offset)).unwrap();
+            let sql = "SELECT ifnull(max(seq), 0) FROM pub WHERE topic = 1 AND id <= ?";
+            let expected: i64 = connection.query_row(sql, [offset.cast_signed()], |row| row.get(0)).unwrap();
+            assert_eq!(found.0.cast_signed(), expected, "{offset}");
+        }
+    }
+}

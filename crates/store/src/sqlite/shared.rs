@@ -51,11 +51,13 @@ impl Shared {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a write may be tried at all.
+    /// Whether a write may be asked for.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(StoreError::Closed);
-        }
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { self.trusted() }
+    }
+
+    /// Whether the file may be written. What was asked for before the store was closed still is.
+    pub(super) fn trusted(&self) -> Result<(), StoreError> {
         match &*self.health.lock().unwrap_or_else(PoisonError::into_inner) {
             Health::ReadOnly(reason) => Err(StoreError::ReadOnly(reason.clone())),
             Health::Well | Health::DiskFull => Ok(()),

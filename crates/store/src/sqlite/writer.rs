@@ -37,8 +37,17 @@ const CUT_TURNS_SKIPPED_MAX: u32 = 8;
 /// Work that is done in pieces.
 #[derive(Debug)]
 enum Chore {
-    Flush { unflushed: Unflushed, done: usize, answer: Completer<usize> },
-    Cut { plan: Plan, answer: Completer<Trimmed>, skipped: u32 },
+    /// What is unflushed is taken with the first turn, when a flush before it has ended well or put everything back.
+    Flush {
+        unflushed: Option<Unflushed>,
+        done: usize,
+        answer: Completer<usize>,
+    },
+    Cut {
+        plan: Plan,
+        answer: Completer<Trimmed>,
+        skipped: u32,
+    },
 }
 
 /// The thread's state.
@@ -94,11 +103,9 @@ impl Writer {
                     bytes += write.weight();
                     batch.push(write);
                 }
-                Command::Flush(answer) => self.chores.push_back(Chore::Flush {
-                    unflushed: self.shared.cursors.take_unflushed(),
-                    done: 0,
-                    answer,
-                }),
+                Command::Flush(answer) => {
+                    self.chores.push_back(Chore::Flush { unflushed: None, done: 0, answer });
+                }
                 Command::Cut(plan, answer) => self.chores.push_back(Chore::Cut { plan, answer, skipped: 0 }),
                 Command::Close(answer) => self.closing.push(answer),
             }
@@ -112,12 +119,7 @@ impl Writer {
             return;
         }
         let bytes = batch.iter().map(Write::weight).sum();
-        let result = self.shared.writable().or_else(|error| match error {
-            // What was asked for before the store was closed is still done.
-            StoreError::Closed => Ok(()),
-            error => Err(error),
-        });
-        let result = result.and_then(|()| self.transact(&batch));
+        let result = self.shared.trusted().and_then(|()| self.transact(&batch));
         self.shared.queue_bytes.fetch_sub(bytes, Ordering::Relaxed);
         match result {
             Ok(replies) => {
@@ -181,7 +183,10 @@ impl Writer {
     fn next_chore(&mut self, entries: usize) {
         match self.chores.pop_front() {
             None => {}
-            Some(Chore::Flush { unflushed, done, answer }) => self.flush(unflushed, done, answer),
+            Some(Chore::Flush { unflushed, done, answer }) => {
+                let unflushed = unflushed.unwrap_or_else(|| self.shared.cursors.take_unflushed());
+                self.flush(unflushed, done, answer);
+            }
             Some(Chore::Cut { plan, answer, skipped }) if entries > BUSY_ENTRIES && skipped < CUT_TURNS_SKIPPED_MAX => {
                 // Behind the others, so that a flush need not wait for a quiet moment.
                 self.chores.push_back(Chore::Cut { plan, answer, skipped: skipped + 1 });
@@ -208,11 +213,7 @@ impl Writer {
         if positions.is_empty() && unflushed.outcomes[outcomes..].is_empty() && run == 0 {
             return answer.complete(Ok(done));
         }
-        let result = self
-            .shared
-            .writable()
-            .or_else(|error| if matches!(error, StoreError::Closed) { Ok(()) } else { Err(error) });
-        let result = result.and_then(|()| {
+        let result = self.shared.trusted().and_then(|()| {
             let result = self.write_cursors(&positions, &unflushed.outcomes[outcomes..]);
             self.settle(result)
         });
@@ -223,6 +224,7 @@ impl Writer {
         self.shared.cursors.flushed(&positions);
         unflushed.moved.truncate(run);
         unflushed.outcomes.truncate(outcomes);
+        let unflushed = Some(unflushed);
         self.chores.push_front(Chore::Flush { unflushed, done: done + positions.len(), answer });
     }
 
@@ -256,7 +258,7 @@ impl Writer {
             self.write(batch);
         }
         let (answer, _) = crate::Pending::new();
-        self.chores.push_back(Chore::Flush { unflushed: self.shared.cursors.take_unflushed(), done: 0, answer });
+        self.chores.push_back(Chore::Flush { unflushed: None, done: 0, answer });
         while !self.chores.is_empty() {
             self.next_chore(0);
         }
