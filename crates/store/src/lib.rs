@@ -41,6 +41,8 @@ mod retention;
 pub mod seam;
 pub mod sqlite;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use cursor::Claim;
 pub use error::{Limit, StoreError};

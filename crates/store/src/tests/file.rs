@@ -6,13 +6,13 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-use stentor_model::{Offset, PublicationId, Secret, Topic};
-use stentor_store::sqlite::{Sqlite, backup, check};
-use stentor_store::{
+use crate::sqlite::{Sqlite, backup, check};
+use crate::{
     Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, ReadLimit, Receipt, Store,
     StoreError, Subscriptions, Timestamp,
 };
+use rusqlite::Connection;
+use stentor_model::{Offset, PublicationId, Secret, Topic};
 use tempfile::TempDir;
 
 fn folder() -> (TempDir, PathBuf) {

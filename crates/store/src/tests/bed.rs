@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stentor_store::contract::Bed;
-use stentor_store::memory::Memory;
-use stentor_store::sqlite::Sqlite;
-use stentor_store::{Limits, Store};
+use crate::contract::Bed;
+use crate::memory::Memory;
+use crate::sqlite::Sqlite;
+use crate::{Limits, Store};
 use tempfile::TempDir;
 
-pub(crate) struct Ram(Memory);
+pub(super) struct Ram(Memory);
 
 impl Ram {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self(Memory::new(limits))
     }
 }
@@ -27,7 +27,7 @@ impl Bed for Ram {
     }
 }
 
-pub(crate) struct Disk {
+pub(super) struct Disk {
     store: Option<Sqlite>,
     limits: Limits,
     folder: TempDir,
@@ -35,13 +35,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Sqlite::open(&folder.path().join("0.db"), limits.clone()).unwrap();
         Self { store: Some(store), limits, folder, crashes: 0 }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join(format!("{}.db", self.crashes))
     }
 }
@@ -61,7 +61,7 @@ impl Bed for Disk {
     }
 }
 
-pub(crate) fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for end in ["", "-wal"] {
         let name = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
         if name(from).exists() {

@@ -1,8 +1,8 @@
 //! One suite, two stores.
 
-use stentor_store::contract::run;
+use crate::contract::run;
 
-use crate::bed::{Disk, Ram};
+use super::bed::{Disk, Ram};
 
 #[test]
 fn memory_keeps_its_promises() {
