@@ -91,6 +91,7 @@ impl Cursors {
         Self { shards, fence: AtomicU64::new(u64::from(generation) << 32) }
     }
 
+    /// Neighbouring identifiers lie in different shards, so that those who came together do not meet at one lock.
     fn shard(&self, id: WebhookId) -> MutexGuard<'_, Shard> {
         let at = usize::try_from(id.0 % SHARDS as u64).expect("a number below SHARDS");
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,12 +105,14 @@ impl Cursors {
         self.shard(id).slots.insert(id.0, slot);
     }
 
+    /// Whether it keeps the log from being cut from now on.
     pub(crate) fn set_holds(&self, id: WebhookId, holds: bool) {
         if let Some(slot) = self.shard(id).slots.get_mut(&id.0) {
             slot.holds = holds;
         }
     }
 
+    /// Claims on it end with it: whoever holds one is told that it is unknown.
     pub(crate) fn remove(&self, id: WebhookId) {
         let mut shard = self.shard(id);
         shard.slots.remove(&id.0);
@@ -120,6 +123,7 @@ impl Cursors {
         self.shard(id).slots.get(&id.0).map(|slot| slot.position)
     }
 
+    /// The outcome that the disk does not have yet.
     pub(crate) fn unflushed_outcome(&self, id: WebhookId) -> Option<LastOutcome> {
         self.shard(id).outcomes.get(&id.0).cloned()
     }
@@ -221,6 +225,7 @@ impl Cursors {
     }
 }
 
+/// The slot, if the claim is the newest of it.
 fn held<'a>(shard: &'a mut Shard, claim: &Claim) -> Result<&'a mut Slot, StoreError> {
     let slot = shard.slots.get_mut(&claim.id.0).ok_or(StoreError::Unknown(claim.id))?;
     if slot.fence == claim.fence { Ok(slot) } else { Err(StoreError::Fenced) }

@@ -36,6 +36,7 @@ pub(crate) fn encode(extras: &Extras) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+/// What was encoded, or damage. Lengths are checked before anything is allocated for them.
 pub(crate) fn decode(octets: Option<&[u8]>) -> Result<Extras, StoreError> {
     let Some(octets) = octets else { return Ok(Vec::new()) };
     let (form, mut rest) = octets.split_first().ok_or_else(damaged)?;
@@ -63,6 +64,7 @@ fn text(rest: &mut &[u8], length: usize) -> Result<Box<str>, StoreError> {
     std::str::from_utf8(head).map(Into::into).map_err(|_| damaged())
 }
 
+/// One word for all kinds of damage: nobody can do anything about one that he could not about another.
 fn damaged() -> StoreError {
     StoreError::Corrupt("extras of a record".into())
 }

@@ -28,6 +28,7 @@ impl Follow {
         Offset::new(self.end.load(Ordering::Acquire))
     }
 
+    /// Answers at once if the end lies behind `after` already.
     pub(crate) fn beyond(&self, after: Offset) -> Pending<Offset> {
         let mut guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = &mut *guard else { return Pending::ready(Err(StoreError::Closed)) };
@@ -44,6 +45,7 @@ impl Follow {
         pending
     }
 
+    /// To be called after what it speaks of can be read, and never before.
     pub(crate) fn set(&self, end: Offset) {
         let passed: Vec<_> = {
             let mut guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

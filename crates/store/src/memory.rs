@@ -106,6 +106,7 @@ impl Memory {
         Self::of(kept, self.limits.clone())
     }
 
+    /// The cursors and the end are read back from what was kept, as a store on disk does when it opens.
     fn of(kept: Kept, limits: Limits) -> Self {
         let cursors = cursor::Cursors::new(kept.generation);
         for (id, subscription) in &kept.subscriptions {
@@ -117,10 +118,12 @@ impl Memory {
         Self { limits, cursors, follow, kept: Mutex::new(Some(kept)) }
     }
 
+    /// A panic in one caller leaves nothing half done that the next could trip over: each change checks before it writes.
     fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does the work under the lock, so that every answer is of one moment.
     fn with<T>(&self, work: impl FnOnce(&mut Kept) -> Result<T, StoreError>) -> Pending<T> {
         Pending::ready(self.lock().as_mut().ok_or(StoreError::Closed).and_then(work))
     }
@@ -139,16 +142,19 @@ impl Memory {
 }
 
 impl Kept {
+    /// The newest publication of all is never cut, so the last key is the end.
     fn end(&self) -> Offset {
         self.log.last_key_value().map_or(Offset::START, |(offset, _)| Offset::new(*offset))
     }
 
+    /// Topics are never forgotten: their numbers and their counts of publications must not begin anew.
     fn topic(&mut self, topic: &HubTopic) -> &mut Topic {
         let number = self.topics.len() as u64 + 1;
         let new = || Topic { number, places: VecDeque::new(), last: 0, cut: Offset::START, bytes: 0 };
         self.topics.entry(topic.clone()).or_insert_with(new)
     }
 
+    /// The same checks in the same order as on disk: a repetition is answered before any limit is looked at.
     fn append(&mut self, draft: Draft, limits: &Limits) -> Result<Receipt, StoreError> {
         let name = draft.idempotency.clone().map(|key| (draft.topic.hub.clone(), key));
         if let Some(known) = name.as_ref().and_then(|name| self.keys.get(name))
@@ -183,6 +189,7 @@ impl Kept {
         Ok(receipt)
     }
 
+    /// As many as the limit lets in, and one at least.
     fn page(&self, offsets: impl Iterator<Item = Offset>, limit: ReadLimit) -> Vec<Entry> {
         let mut bytes = 0;
         let mut entries = Vec::new();
@@ -197,6 +204,7 @@ impl Kept {
         entries
     }
 
+    /// In one piece: nobody waits for a disk here.
     fn trim(&mut self, slowest: &HashMap<u64, Offset>, limits: &Limits, now: Timestamp) -> Trimmed {
         let mut done = Trimmed::default();
         let kept = retention::kept(limits, self.log_bytes);
@@ -225,6 +233,7 @@ impl Kept {
         done
     }
 
+    /// Answers the cursor that has to be entered, which a renewal has already.
     fn put(&mut self, wanted: NewSubscription) -> (Placed, Option<Cursor>) {
         let topic = self.topic(&wanted.topic).number;
         let cursor = Cursor { topic, position: wanted.after.min(self.end()), holds: true };
@@ -262,6 +271,7 @@ impl Kept {
         (placed, (!matches!(placed, Placed::Renewed(_))).then_some(cursor))
     }
 
+    /// The same publication for the same subscription is the same dead one.
     fn bury(&mut self, id: WebhookId, burial: Burial) -> Result<DeadId, StoreError> {
         let same = |dead: &&DeadPublication| dead.subscription == id && dead.burial.offset == burial.offset;
         if let Some(dead) = self.dead.values().find(same) {

@@ -97,6 +97,7 @@ pub(super) fn inspect(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
+/// What SQLite itself finds: pages, order of the trees, rows that an index lacks.
 fn integrity(view: &Connection, faults: &mut Vec<String>) -> rusqlite::Result<()> {
     let mut statement = view.prepare(&format!("PRAGMA integrity_check({FAULTS_MAX})"))?;
     let mut rows = statement.query([])?;
@@ -109,6 +110,7 @@ fn integrity(view: &Connection, faults: &mut Vec<String>) -> rusqlite::Result<()
     Ok(())
 }
 
+/// What only we know. All of them are run, since one fault seldom comes alone.
 fn invariants(view: &Connection, report: &mut Report) -> rusqlite::Result<()> {
     let count = |sql| view.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
     report.publications = count("SELECT count(*) FROM pub")?;

@@ -70,6 +70,7 @@ impl Plan {
         (void || self.cuts.is_empty()) && self.keys_done
     }
 
+    /// What was cut by the steps so far.
     pub(super) fn done(&self) -> Trimmed {
         self.done
     }
@@ -107,6 +108,7 @@ impl Plan {
     }
 }
 
+/// Deletes numbers `first` to `last` of a topic. Answers how many rows and octets that were.
 fn cut(ledger: &mut Ledger, topic: &HubTopic, (first, last): (u64, u64)) -> rusqlite::Result<(u64, u64)> {
     let number = ledger.place(topic)?.topic;
     let range = params![number.cast_signed(), first.cast_signed(), last.cast_signed()];

@@ -63,6 +63,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Takes the end of the log and its octets from what was loaded.
     pub(super) fn new(connection: Connection, shared: Arc<Shared>) -> Result<Self, StoreError> {
         let dead = count_dead(&connection).map_err(fault)?;
         let (end, log_bytes) = (shared.follow.end().get(), shared.log_bytes.load(Ordering::Relaxed));
@@ -95,6 +96,7 @@ impl Ledger {
         self.dead_forgotten = 0;
     }
 
+    /// IMMEDIATE, so that a transaction cannot find out half way that another process writes.
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         if self.places.len() > TOPICS_MAX {
             self.places.clear();
@@ -218,6 +220,7 @@ impl Ledger {
         }))
     }
 
+    /// The key is durable together with its publication, or neither is.
     fn remember_key(&self, draft: &Draft, hub: i64, receipt: Receipt) -> rusqlite::Result<()> {
         let Some(key) = &draft.idempotency else { return Ok(()) };
         // An old row goes first, so that the rows stay in order of their age and the oldest can be found by number.
@@ -245,10 +248,12 @@ pub(super) fn extent(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     Ok((number("SELECT coalesce(max(id), 0) FROM pub")?, number("SELECT coalesce(sum(bytes), 0) FROM place")?))
 }
 
+/// Counted once for each start and each failure; in between the ledger keeps count.
 fn count_dead(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row("SELECT count(*) FROM dead", [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
+/// Reads a place, and enters hub and topic if they are new. A place itself is written with its first publication.
 fn find_place(connection: &Connection, topic: &HubTopic) -> rusqlite::Result<Place> {
     let hub = number_of(
         connection,
@@ -272,6 +277,7 @@ fn find_place(connection: &Connection, topic: &HubTopic) -> rusqlite::Result<Pla
     Ok(Place { topic, hub, first_seq, last_seq, last_pub, cut_pub, bytes, dirty: false })
 }
 
+/// Looks first: that is what happens all the time, and a failed insert would use up a number.
 fn number_of(
     connection: &Connection,
     (find, enter): (&str, &str),

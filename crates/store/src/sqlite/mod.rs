@@ -85,6 +85,7 @@ impl Sqlite {
         Self::start(path, shared, ledger, lock)
     }
 
+    /// The connections are opened here and not by their threads, so that whoever opens the store hears of a failure.
     fn start(path: &Path, shared: Arc<Shared>, ledger: Ledger, lock: File) -> Result<Self, StoreError> {
         let (writer, commands) = mpsc::sync_channel(shared.limits.queue_entries_max);
         let (reader, reads) = mpsc::sync_channel(READ_QUEUE_MAX);
@@ -110,6 +111,7 @@ impl Sqlite {
         backup(&self.path, to)
     }
 
+    /// Hands the writer a command, or answers it at once when the writer cannot take it. It never blocks.
     fn order(&self, command: Command) {
         let Some(writer) = &self.writer else { return };
         self.shared.queue_entries.fetch_add(1, Ordering::Relaxed);
@@ -130,6 +132,7 @@ impl Sqlite {
         }
     }
 
+    /// Counts the octets before they wait: a queue that is bounded in entries alone could hold gigabytes.
     fn write<T>(&self, write: impl FnOnce(Completer<T>) -> Write) -> Pending<T> {
         if let Err(error) = self.shared.writable() {
             return Pending::ready(Err(error));
@@ -146,6 +149,7 @@ impl Sqlite {
         pending
     }
 
+    /// Hands the readers a command, or answers it at once.
     fn query<T>(&self, read: impl FnOnce(Completer<T>) -> Read) -> Pending<T> {
         let (completer, pending) = Pending::new();
         let read = read(completer);
@@ -215,6 +219,7 @@ fn load(connection: &mut Connection, limits: Limits) -> rusqlite::Result<Shared>
     Ok(Shared::new(limits, Epoch(epoch.cast_unsigned()), cursors, follow, log_bytes))
 }
 
+/// Named, so that the threads can be told apart in what the system shows.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(io)
 }

@@ -35,6 +35,7 @@ impl Extent {
         })
     }
 
+    /// The extent of a topic, if anybody has published on it.
     pub(super) fn find(connection: &Connection, topic: &HubTopic) -> rusqlite::Result<Option<Self>> {
         connection
             .prepare_cached(
@@ -109,6 +110,7 @@ pub(super) fn topic(connection: &Connection, number: TopicNumber) -> rusqlite::R
 pub(super) struct Names(HashMap<TopicNumber, HubTopic>);
 
 impl Names {
+    /// The name of this topic.
     pub(super) fn get(&mut self, connection: &Connection, number: TopicNumber) -> rusqlite::Result<HubTopic> {
         if let Some(known) = self.0.get(&number) {
             return Ok(known.clone());
@@ -166,6 +168,7 @@ pub(super) fn publication_id(raw: u64) -> rusqlite::Result<PublicationId> {
     PublicationId::new(raw).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, raw.cast_signed()))
 }
 
+/// Extras are ours to decode; what does not decode is damage like any other.
 fn extras(row: &Row<'_>, at: usize) -> rusqlite::Result<crate::Extras> {
     let octets = match row.get_ref(at)? {
         ValueRef::Null => None,
@@ -174,6 +177,7 @@ fn extras(row: &Row<'_>, at: usize) -> rusqlite::Result<crate::Extras> {
     crate::extras::decode(octets).map_err(|_| damaged(at))
 }
 
+/// A value that this program never wrote, in words that `fault` knows as damage.
 fn damaged(at: usize) -> rusqlite::Error {
     rusqlite::Error::IntegralValueOutOfRange(at, 0)
 }

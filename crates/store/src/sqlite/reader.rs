@@ -39,6 +39,7 @@ impl Reader {
         }
     }
 
+    /// Each answer goes straight to who asked. One who has gone meanwhile costs the read and no more.
     fn serve(&mut self, command: Read) {
         match command {
             Read::Topic(topic, after, limit, answer) => answer.complete(self.judged(self.topic(&topic, after, limit))),
@@ -63,6 +64,7 @@ impl Reader {
         }
     }
 
+    /// The plan goes to the end of the writer's queue, like everything else that changes the file.
     fn hand_over(&self, plan: cut::Plan, answer: crate::Completer<Trimmed>) {
         self.shared.queue_entries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let Err(error) = self.writer.try_send(Command::Cut(plan, answer)) else { return };
@@ -83,6 +85,7 @@ impl Reader {
         })
     }
 
+    /// The publications of a topic behind an offset.
     fn topic(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
         // One view for both statements: between them something could be cut.
         let view = self.connection.unchecked_transaction()?;
@@ -99,6 +102,7 @@ impl Reader {
         Ok(page)
     }
 
+    /// The publications of all topics behind an offset, in the order of the file itself.
     fn tail(&self, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
         let view = self.connection.unchecked_transaction()?;
         let entries = query::entries(
@@ -119,6 +123,7 @@ impl Reader {
         Ok(Page { entries, gap, epoch: self.shared.epoch })
     }
 
+    /// The newest publication of a topic, which is there as soon as anything was published.
     fn newest(&self, topic: &HubTopic) -> rusqlite::Result<Option<Entry>> {
         let view = self.connection.unchecked_transaction()?;
         let Some(extent) = Extent::find(&view, topic)? else { return Ok(None) };
@@ -127,6 +132,7 @@ impl Reader {
         query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit).map(|mut found| found.pop())
     }
 
+    /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.
     fn subscriptions(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Subscription>> {
         let mut names = Names::default();
         let mut found = Vec::new();
@@ -146,12 +152,14 @@ impl Reader {
         Ok(found)
     }
 
+    /// The index on (topic, callback) leads here; no other row is looked at.
     fn find(&self, topic: &HubTopic, callback: &str) -> rusqlite::Result<Option<Subscription>> {
         let Some(number) = self.number(topic)? else { return Ok(None) };
         let found = self.subscriptions("WHERE s.topic = ?1 AND callback = ?2", params![number, callback])?;
         Ok(found.into_iter().next())
     }
 
+    /// The number of a topic, if anybody has published on it or subscribed to it.
     fn number(&self, topic: &HubTopic) -> rusqlite::Result<Option<i64>> {
         self.connection
             .prepare_cached("SELECT topic.id FROM hub JOIN topic ON topic.hub = hub.id WHERE name = ? AND url = ?")?
@@ -177,6 +185,7 @@ impl Reader {
         }
     }
 
+    /// There are DEAD_MAX of them at most, so the scope is judged row by row.
     fn list_dead(&self, scope: &Scope, after: DeadId, entries: usize) -> rusqlite::Result<Vec<DeadPublication>> {
         let mut names = Names::default();
         let mut found = Vec::new();

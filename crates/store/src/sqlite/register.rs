@@ -23,6 +23,7 @@ pub(super) const DENIED: i64 = 1;
 pub(super) const GONE: i64 = 2;
 
 impl Ledger {
+    /// Enters a subscription, or renews the one that this callback has to this topic.
     pub(super) fn put(&mut self, wanted: &NewSubscription) -> Result<(Placed, Vec<Effect>), Fault> {
         let topic = self.place(&wanted.topic)?.topic;
         let found = self
@@ -54,6 +55,7 @@ impl Ledger {
         }
     }
 
+    /// The identifier is the one that SQLite draws; AUTOINCREMENT sees to it that none comes twice.
     fn insert(&self, wanted: &NewSubscription, topic: i64) -> rusqlite::Result<i64> {
         self.connection
             .prepare_cached(
@@ -74,6 +76,7 @@ impl Ledger {
         Ok(self.connection.last_insert_rowid())
     }
 
+    /// Everything but whose it is, when it was created, and where it stands.
     fn renew(&self, wanted: &NewSubscription, id: i64) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
@@ -92,6 +95,7 @@ impl Ledger {
             .map(drop)
     }
 
+    /// Puts a cursor where it is told to, backwards too. Only for subscriptions that begin.
     fn set_cursor(&self, id: i64, cursor: Cursor) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO cur(id, topic, position, holds) VALUES (?, ?, ?, ?)")?
@@ -99,6 +103,8 @@ impl Ledger {
             .map(drop)
     }
 
+    /// Only an active subscription holds the log. That stands beside the cursor as well, so that a start reads the narrow
+    /// table alone.
     pub(super) fn set_state(&self, id: WebhookId, state: &State) -> Result<Effect, Fault> {
         let raw = id.0.cast_signed();
         let (number, reason) = match state {
@@ -115,6 +121,7 @@ impl Ledger {
         Ok(if holds { Effect::Hold(id) } else { Effect::Release(id) })
     }
 
+    /// Its dead publications stay: they are what somebody may still want to look at.
     pub(super) fn remove(&self, id: WebhookId) -> rusqlite::Result<Effect> {
         for sql in ["DELETE FROM sub WHERE id = ?", "DELETE FROM cur WHERE id = ?", "DELETE FROM outcome WHERE id = ?"]
         {
@@ -123,6 +130,7 @@ impl Ledger {
         Ok(Effect::Remove(id))
     }
 
+    /// Copies the publication within the file, so that its content never passes through this process.
     pub(super) fn bury(&mut self, id: WebhookId, burial: &Burial) -> Result<DeadId, Fault> {
         let (sub, offset) = (id.0.cast_signed(), burial.offset.get().cast_signed());
         let entered = self
@@ -149,6 +157,7 @@ impl Ledger {
         Ok(DeadId(found.cast_unsigned()))
     }
 
+    /// Nothing, if it is not there.
     pub(super) fn forget_dead(&mut self, id: DeadId) -> rusqlite::Result<()> {
         let mut forget = self.connection.prepare_cached("DELETE FROM dead WHERE id = ?")?;
         self.dead -= forget.execute([id.0.cast_signed()])? as u64;

@@ -47,6 +47,7 @@ impl Shared {
         }
     }
 
+    /// For whoever looks.
     pub(super) fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,6 +82,7 @@ impl Shared {
         }
     }
 
+    /// Whether the latest trim found that something in the topic has waited for too long.
     pub(super) fn is_overdue(&self, topic: TopicNumber) -> bool {
         self.overdue.lock().unwrap_or_else(PoisonError::into_inner).contains(&topic)
     }

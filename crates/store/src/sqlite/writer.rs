@@ -135,6 +135,7 @@ impl Writer {
         }
     }
 
+    /// All of the batch or nothing of it. A refusal is part of "all": it changed nothing.
     fn transact(&mut self, batch: &[Write]) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
         let (mut replies, mut effects) = (Vec::with_capacity(batch.len()), Vec::new());
         let ledger = &mut self.ledger;
@@ -173,6 +174,7 @@ impl Writer {
         Err(error)
     }
 
+    /// After this the store either goes on from what the disk has, or is read-only.
     fn recover(&mut self) {
         if let Err(error) = self.ledger.reopen(&self.path) {
             self.shared.set_health(Health::ReadOnly(format!("the file could not be opened again: {error}").into()));
@@ -228,6 +230,7 @@ impl Writer {
         self.chores.push_front(Chore::Flush { unflushed, done: done + positions.len(), answer });
     }
 
+    /// One transaction. An outcome of a subscription that was removed meanwhile is dropped with it.
     fn write_cursors(
         &mut self,
         positions: &[(WebhookId, Offset)],
@@ -276,6 +279,7 @@ impl Writer {
     }
 }
 
+/// From what is asked to what the ledger does.
 fn apply(ledger: &mut Ledger, write: &Write, effects: &mut Vec<Effect>) -> Result<Reply, Fault> {
     Ok(match write {
         Write::Append(draft, _) => Reply::Receipt(ledger.append(draft)?),
