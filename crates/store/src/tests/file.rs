@@ -292,3 +292,31 @@ fn a_full_disk_refuses_and_is_survived() {
     drop(store);
     assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
 }
+
+/// Needs a file system of its own, of a few megabytes: `STENTOR_SMALL_FOLDER=/mnt/small`.
+#[test]
+#[ignore = "needs a small file system"]
+fn a_small_file_system_is_survived() {
+    let folder = tempfile::tempdir_in(std::env::var_os("STENTOR_SMALL_FOLDER").unwrap()).unwrap();
+    let path = folder.path().join("store.db");
+    let store = Sqlite::open(&path, Limits { history_entries: NonZeroU64::MIN, ..Limits::default() }).unwrap();
+    let ballast = folder.path().join("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let mut accepted = 0;
+    let refusal = loop {
+        match append(&store, "a", 3000) {
+            Ok(_) => accepted += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, StoreError::Full(Limit::Disk)), "{refusal:?}");
+    assert_eq!((all(&store), store.status().health), (accepted, Health::DiskFull));
+    assert!(append(&store, "a", 3000).is_err());
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(append(&store, "a", 3000).unwrap().sequence.0, accepted as u64 + 1);
+    assert_eq!(store.status().health, Health::Well);
+    store.close().wait().unwrap();
+    drop(store);
+    assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+    assert_eq!(all(&open(&path)), accepted + 1);
+}
