@@ -16,6 +16,7 @@ mod schema;
 mod shared;
 mod writer;
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::OpenOptionsExt;
@@ -94,7 +95,7 @@ impl Sqlite {
         for _ in 0..READERS {
             let connection = schema::connect(path, Role::Reader)?;
             let (shared, commands, writer) = (Arc::clone(&shared), Arc::clone(&reads), writer.clone());
-            let reader = Reader { connection, shared, commands, writer };
+            let reader = Reader { connection, names: RefCell::default(), shared, commands, writer };
             threads.push(spawn("store-reader", move || reader.run())?);
         }
         let work = Writer::new(ledger, path.to_owned(), commands);

@@ -105,7 +105,10 @@ pub(super) fn topic(connection: &Connection, number: TopicNumber) -> rusqlite::R
         })
 }
 
-/// Names of topics within one answer, so that its entries share them.
+/// Topics whose names a reader remembers. When there are more it forgets all of them, which costs one look-up each.
+const NAMES_MAX: usize = 20_000;
+
+/// Names of topics by their numbers, which never change, so that what is read shares them.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<TopicNumber, HubTopic>);
 
@@ -116,6 +119,9 @@ impl Names {
             return Ok(known.clone());
         }
         let found = topic(connection, number)?;
+        if self.0.len() >= NAMES_MAX {
+            self.0.clear();
+        }
         self.0.insert(number, found.clone());
         Ok(found)
     }
@@ -127,8 +133,8 @@ pub(super) fn entries(
     sql: &str,
     (at, after): (i64, u64),
     limit: ReadLimit,
+    names: &mut Names,
 ) -> rusqlite::Result<Vec<Entry>> {
-    let mut names = Names::default();
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut statement = connection.prepare_cached(sql)?;

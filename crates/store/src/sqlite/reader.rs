@@ -2,6 +2,7 @@
 //!
 //! A read is short, one page, and ends its statement: an open one would keep the write-ahead log from being reset.
 
+use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,8 @@ const LIST_ENTRIES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) connection: Connection,
+    /// Only this thread looks at them; the cell is there because a read borrows the connection meanwhile.
+    pub(super) names: RefCell<Names>,
     pub(super) shared: Arc<Shared>,
     pub(super) commands: Arc<Mutex<Receiver<Read>>>,
     /// Where plans for cutting go.
@@ -97,6 +100,7 @@ impl Reader {
             "SELECT * FROM pub WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
             (extent.topic.cast_signed(), passed.0),
             limit,
+            &mut self.names.borrow_mut(),
         )?;
         page.gap = (after.get() < extent.cut_pub).then_some(Offset::new(extent.cut_pub));
         Ok(page)
@@ -110,6 +114,7 @@ impl Reader {
             "SELECT * FROM pub WHERE id > ?2 AND ?1 = 0 ORDER BY id LIMIT ?3",
             (0, after.get()),
             limit,
+            &mut self.names.borrow_mut(),
         )?;
         // Every number was given, so the ones that are missing were cut.
         let mut expected = after.get();
@@ -129,12 +134,13 @@ impl Reader {
         let Some(extent) = Extent::find(&view, topic)? else { return Ok(None) };
         let sql = "SELECT * FROM pub WHERE topic = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
         let limit = ReadLimit { entries: 1, bytes: u64::MAX };
-        query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit).map(|mut found| found.pop())
+        query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit, &mut self.names.borrow_mut())
+            .map(|mut found| found.pop())
     }
 
     /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.
     fn subscriptions(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Subscription>> {
-        let mut names = Names::default();
+        let mut names = self.names.borrow_mut();
         let mut found = Vec::new();
         let mut statement = self.connection.prepare_cached(&format!("{} {condition}", query::SUBSCRIPTION))?;
         let mut rows = statement.query(values)?;
@@ -187,7 +193,7 @@ impl Reader {
 
     /// There are DEAD_MAX of them at most, so the scope is judged row by row.
     fn list_dead(&self, scope: &Scope, after: DeadId, entries: usize) -> rusqlite::Result<Vec<DeadPublication>> {
-        let mut names = Names::default();
+        let mut names = self.names.borrow_mut();
         let mut found = Vec::new();
         let mut statement = self.connection.prepare_cached(&format!("{} WHERE id > ? ORDER BY id", query::DEAD))?;
         let mut rows = statement.query([after.0.cast_signed()])?;
