@@ -2,13 +2,15 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! `bench` measures, and `tidy` checks the shape of the house as ordinary Rust tests.
+//! [`conformance`] runs a public suite that must be at hand, [`bench`] measures, and `tidy` checks the shape of the house as
+//! ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
 
 use std::process::ExitCode;
 
 mod bench;
+mod conformance;
 mod install;
 mod place;
 mod step;
@@ -28,6 +30,8 @@ usage: cargo xtask SUBCOMMAND
   unit         Rust tests, Python client tests, browser library tests
   e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
   install      only install what the tests need
+  websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
+               the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
@@ -36,6 +40,9 @@ CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let subcommand = arguments.next().unwrap_or_default();
+    if subcommand == "websocket-suite" {
+        return conformance::run(arguments);
+    }
     let Some(steps) = steps(&subcommand) else {
         step::say(USAGE);
         return ExitCode::from(2);

@@ -6,10 +6,8 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
@@ -19,19 +17,17 @@ use stentor_wamp::message::Payload;
 use tracing::info;
 
 use super::BODY_BYTES_MAX;
+use super::intake;
 use super::reply::{self, Reply};
-use super::serve::Remote;
+use super::serve::{Client, Remote};
 use crate::fanout::shard::Shard;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::{Gate, GateOptions, Head, Memories};
+use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
-
-/// How long a body may take to arrive. A body that trickles would otherwise hold its connection for ever.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Items of a batch that are published before other tasks of the thread have their turn.
 const BATCH_TURN_ITEMS: usize = 64;
@@ -140,10 +136,12 @@ impl Submitter {
     }
 
     /// Answers a browser that asks before it posts, and hands everything else to `post`.
+    ///
+    /// Here and below the request is lent, not given away: each future would keep a copy of its own.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
-        post: impl AsyncFnOnce(&Gate, Request<Incoming>) -> Reply,
+        request: &mut Request<Incoming>,
+        post: impl AsyncFnOnce(&Gate, &mut Request<Incoming>) -> Reply,
     ) -> Reply {
         let conditions = self.conditions();
         let origin = conditions.origin_to_share(request.headers());
@@ -156,34 +154,48 @@ impl Submitter {
     }
 
     /// Head, body, signature.
-    pub(super) async fn judge(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Shard) -> Judged {
+    pub(super) async fn judge(
+        &self,
+        gate: &Gate,
+        request: &mut Request<Incoming>,
+        client: &Client,
+        shard: &Shard,
+    ) -> Judged {
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
-        let admitted = match gate.admit(&head(&request, remote)) {
+        let admitted = match gate.admit(&head(gate, request, client.remote)) {
             Ok(admitted) => admitted,
-            Err(refusal) => return refused(remote.address, Bytes::new(), refusal),
+            Err(refusal) => return refused(client.remote.address, Bytes::new(), refusal),
         };
-        let client = admitted.client;
-        let (parts, incoming) = request.into_parts();
+        let address = admitted.client;
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = match read_body(incoming, limit).await {
+        let body = match intake::read(request.body_mut(), limit, client).await {
             Ok(body) => body,
-            Err(refusal) => return refused(client, Bytes::new(), refusal),
+            Err(refusal) => return refused(address, Bytes::new(), refusal),
         };
         let verified = shard
             .clock
             .timestamp()
             .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
-            .and_then(|now| gate.verify(parts.uri.query().unwrap_or_default(), &body, now));
-        Judged { client, body, outcome: verified.map(|_| admitted.media) }
+            .and_then(|now| gate.verify(request.uri().query().unwrap_or_default(), &body, now));
+        Judged { client: address, body, outcome: verified.map(|_| admitted.media) }
     }
 }
 
-fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
+fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
     let headers = request.headers();
-    let all = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let content_type = match (types.next(), types.next()) {
+        (None, _) => ContentType::Absent,
+        (Some(one), None) => ContentType::Once(one),
+        (Some(_), Some(_)) => ContentType::Repeated,
+    };
+    let all = |name| match gate.trusts_proxies() {
+        true => headers.get_all::<HeaderName>(name).iter().map(HeaderValue::as_bytes).collect(),
+        false => Vec::new(),
+    };
     Head {
         method: request.method().as_str(),
-        content_type: all(header::CONTENT_TYPE),
+        content_type,
         from_page: headers.contains_key(header::ORIGIN),
         content_length: headers
             .get(header::CONTENT_LENGTH)
@@ -195,33 +207,6 @@ fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
         x_forwarded_for: all(HeaderName::from_static("x-forwarded-for")),
         x_forwarded_proto: all(HeaderName::from_static("x-forwarded-proto")),
     }
-}
-
-/// Reads a body of at most `limit` octets. The usual body comes in one piece and is not copied.
-async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
-    let read = async {
-        let mut first = Bytes::new();
-        let mut more = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
-            let broken = |_| Refusal::new(RefusalKind::Malformed, "the request's body broke off or is malformed");
-            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            let total = first.len() + more.len() + data.len();
-            if total > limit {
-                return Err(Refusal::too_large(total as u64, limit));
-            }
-            if first.is_empty() && more.is_empty() {
-                first = data;
-                continue;
-            }
-            more.extend_from_slice(&std::mem::take(&mut first));
-            more.extend_from_slice(&data);
-        }
-        Ok(if more.is_empty() { first } else { more.freeze() })
-    };
-    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
-        let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
-        Err(Refusal::new(RefusalKind::Malformed, words))
-    })
 }
 
 /// An answer with the refusal's status, headers and body.
@@ -236,13 +221,13 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 }
 
 impl PushService {
-    pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+        self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
+        let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {
             Ok(media) => self.publish_all(media, &body, shard).await,
             Err(refusal) => Err(refusal),
@@ -271,7 +256,8 @@ impl PushService {
             Posted::Single(item) => {
                 body::parse_publish(item).and_then(|submission| self.publish(submission, shard)).map(Outcome::One)
             }
-            Posted::Batch(batch) => Ok(self.publish_batch(&batch, shard).await),
+            // Boxed, so that a single publication does not carry its state around.
+            Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 
 use stentor_model::PublicationId;
 
@@ -37,6 +38,8 @@ pub enum RefusalKind {
     NoSuchProcedure,
     /// The method is neither POST nor PUT.
     Method,
+    /// The body did not arrive in time.
+    TooSlow,
     /// The body or the batch is larger than the limit.
     TooLarge,
     /// The content type is not JSON in UTF-8.
@@ -65,6 +68,7 @@ pub const fn status_of(kind: &RefusalKind) -> u16 {
         RefusalKind::Address | RefusalKind::Tls | RefusalKind::NotAuthorized => 403,
         RefusalKind::NoSuchProcedure => 404,
         RefusalKind::Method => 405,
+        RefusalKind::TooSlow => 408,
         RefusalKind::TooLarge => 413,
         RefusalKind::MediaType => 415,
         RefusalKind::Procedure => 422,
@@ -255,7 +259,9 @@ impl ServiceName {
 /// The body of a publication that was accepted: `{"id":N}`.
 #[must_use]
 pub fn published(id: PublicationId) -> Vec<u8> {
-    format!("{{\"id\":{id}}}").into_bytes()
+    let mut out = Vec::with_capacity(32);
+    write!(out, "{{\"id\":{id}}}").expect("a vector takes every octet");
+    out
 }
 
 /// The body of a call that was answered: `{"args":[...]}`, with `kwargs` where the callee sent some.
