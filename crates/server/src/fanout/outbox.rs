@@ -51,9 +51,9 @@ pub enum Flushed {
 /// What one push did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// Somebody must flush this outbox at the end of the turn.
+    /// The owner's thread must be told to flush this outbox at the end of its turn.
     Flush,
-    /// Whoever flushes it knows already.
+    /// It knows already.
     Queued,
     /// The outbox is full of what nobody has tried to write yet. The frame is given back: flush, and push it again.
     Full(Bytes),
@@ -64,9 +64,13 @@ pub enum Pushed {
 }
 
 /// The outbox of one connection.
+///
+/// Two locks, so that whoever publishes never waits for the kernel: `queue` is held for moments, `wire` while a socket is
+/// written. Whoever needs both takes `wire` first.
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
+    wire: Mutex<Wire>,
     bytes_max: usize,
     flusher: Flusher,
 }
@@ -80,20 +84,29 @@ pub enum Flusher {
     Owner,
 }
 
+/// Frames on their way into the socket.
+#[derive(Debug, Default)]
+struct Wire {
+    frames: VecDeque<Bytes>,
+    /// Part of the first frame has been written.
+    started: bool,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Bytes>,
+    /// Octets that are not written yet, those on the wire included.
     bytes: usize,
     /// A pong that waits: only the newest, or a flood of pings would fill the memory.
     pong: Option<Bytes>,
-    /// Some thread has this outbox on its list for the end of the turn.
+    /// The owner's thread has this outbox on its list for the end of the turn.
     marked: bool,
     /// The socket was full; the owner waits until it takes more.
     blocked: bool,
     /// A full socket has taken octets since somebody last asked.
     progress: bool,
-    /// Part of the first frame has been written.
-    started: bool,
+    /// What is on the wire is to be dropped, save the frame that has been begun.
+    cleared: bool,
     /// Nothing is accepted any more but the last frame.
     closed: bool,
     /// Not even that.
@@ -111,11 +124,62 @@ impl Queue {
     }
 
     fn clear(&mut self) {
-        let first = if self.started { self.frames.pop_front() } else { None };
+        self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>();
         self.frames.clear();
         self.pong = None;
-        self.bytes = first.as_ref().map_or(0, Bytes::len);
-        self.frames.extend(first);
+        self.cleared = true;
+    }
+
+    fn break_down(&mut self) {
+        self.closed = true;
+        self.frames.clear();
+        self.pong = None;
+        self.bytes = 0;
+        self.wake();
+    }
+}
+
+impl Wire {
+    /// Takes what waits. A pong may pass between frames, never within one.
+    fn take(&mut self, queue: &mut Queue) {
+        if std::mem::take(&mut queue.cleared) {
+            let kept = usize::from(self.started).min(self.frames.len());
+            queue.bytes -= self.frames.drain(kept..).map(|frame| frame.len()).sum::<usize>();
+        }
+        if self.frames.is_empty() {
+            std::mem::swap(&mut self.frames, &mut queue.frames);
+        }
+        if !self.started
+            && let Some(pong) = queue.pong.take()
+        {
+            queue.bytes += pong.len();
+            self.frames.push_front(pong);
+        }
+    }
+
+    fn write(&mut self, write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut used = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(frame);
+            used += 1;
+        }
+        let written = write(&slices[..used])?;
+        self.advance(written);
+        Ok(written)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.frames.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                self.started |= written > 0;
+                return;
+            }
+            written -= first.len();
+            self.frames.pop_front();
+            self.started = false;
+        }
     }
 }
 
@@ -123,7 +187,7 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(bytes_max: usize, flusher: Flusher) -> Self {
-        Self { queue: Mutex::default(), bytes_max, flusher }
+        Self { queue: Mutex::default(), wire: Mutex::default(), bytes_max, flusher }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -140,7 +204,7 @@ impl Outbox {
         if queue.closed {
             return Pushed::Closed;
         }
-        if queue.bytes + frame.len() > self.bytes_max && !queue.frames.is_empty() {
+        if queue.bytes + frame.len() > self.bytes_max && queue.bytes > 0 {
             if self.flusher == Flusher::Anybody && !queue.blocked {
                 return Pushed::Full(frame);
             }
@@ -175,12 +239,15 @@ impl Outbox {
         if queue.blocked || queue.marked {
             return Pushed::Queued;
         }
-        if self.flusher == Flusher::Owner {
-            queue.wake();
-            return Pushed::Queued;
-        }
         queue.marked = true;
         Pushed::Flush
+    }
+
+    /// The end of the turn for a stream that only its owner can write: the owner is woken, once for all that waits.
+    pub fn wake_owner(&self) {
+        let mut queue = self.lock();
+        queue.marked = false;
+        queue.wake();
     }
 
     /// Puts the last frame at the end: nothing comes after it.
@@ -216,7 +283,7 @@ impl Outbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let queue = self.lock();
-        queue.frames.is_empty() && queue.pong.is_none()
+        queue.bytes == 0 && queue.pong.is_none()
     }
 
     /// Octets that wait.
@@ -226,28 +293,43 @@ impl Outbox {
     }
 
     /// Writes what waits, by `write`, which takes what the socket takes.
-    pub fn flush(&self, write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
+    pub fn flush(&self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
+        // A panic of `write` would leave whole frames behind, and the connection's own task ends with it.
+        let mut wire = self.wire.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = self.lock();
         queue.marked = false;
-        let flushed = drain(&mut queue, write);
-        match flushed {
-            Flushed::Empty => queue.blocked = false,
-            Flushed::Blocked => {
-                let was_blocked = std::mem::replace(&mut queue.blocked, true);
-                // Once is enough: an owner that knows is waiting for its stream, and waking it again would make it spin.
-                if self.flusher == Flusher::Anybody && !was_blocked {
-                    queue.wake();
+        loop {
+            wire.take(&mut queue);
+            if wire.frames.is_empty() {
+                queue.blocked = false;
+                release(&mut wire.frames);
+                release(&mut queue.frames);
+                return Flushed::Empty;
+            }
+            drop(queue);
+            let outcome = wire.write(&mut write);
+            queue = self.lock();
+            match outcome {
+                Ok(written) if written > 0 => {
+                    queue.bytes -= written;
+                    queue.progress |= queue.blocked;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let was_blocked = std::mem::replace(&mut queue.blocked, true);
+                    // Once is enough: an owner that knows is waiting for its stream, and waking it again would make it spin.
+                    if self.flusher == Flusher::Anybody && !was_blocked {
+                        queue.wake();
+                    }
+                    return Flushed::Blocked;
+                }
+                Ok(_) | Err(_) => {
+                    wire.frames.clear();
+                    queue.break_down();
+                    return Flushed::Broken;
                 }
             }
-            Flushed::Broken => {
-                queue.closed = true;
-                queue.frames.clear();
-                queue.pong = None;
-                queue.bytes = 0;
-                queue.wake();
-            }
         }
-        flushed
     }
 
     /// Whether a full socket has taken octets since this was last asked: a slow reader is alive.
@@ -262,49 +344,10 @@ impl Outbox {
     }
 }
 
-fn drain(queue: &mut Queue, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
-    loop {
-        // A pong may pass between frames, never within one.
-        if !queue.started
-            && let Some(pong) = queue.pong.take()
-        {
-            queue.bytes += pong.len();
-            queue.frames.push_front(pong);
-        }
-        if queue.frames.is_empty() {
-            if queue.frames.capacity() > IDLE_CAPACITY_MAX {
-                queue.frames = VecDeque::new();
-            }
-            return Flushed::Empty;
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut used = 0;
-        for (slice, frame) in slices.iter_mut().zip(&queue.frames) {
-            *slice = IoSlice::new(frame);
-            used += 1;
-        }
-        match write(&slices[..used]) {
-            Ok(0) => return Flushed::Broken,
-            Ok(written) => advance(queue, written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Flushed::Broken,
-        }
-    }
-}
-
-fn advance(queue: &mut Queue, mut written: usize) {
-    queue.bytes -= written;
-    queue.progress |= queue.blocked;
-    while let Some(first) = queue.frames.front_mut() {
-        if written < first.len() {
-            first.advance(written);
-            queue.started |= written > 0;
-            return;
-        }
-        written -= first.len();
-        queue.frames.pop_front();
-        queue.started = false;
+/// Gives storage back that a burst has grown.
+fn release(frames: &mut VecDeque<Bytes>) {
+    if frames.capacity() > IDLE_CAPACITY_MAX {
+        *frames = VecDeque::new();
     }
 }
 
@@ -356,7 +399,7 @@ mod tests {
         assert_eq!(outbox.push(frame("!")), Pushed::Queued);
         assert_eq!(outbox.push_pong(frame("PONG")), Pushed::Queued);
         assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
-        assert_eq!(String::from_utf8(taken).unwrap(), "hello world!PONG");
+        assert_eq!(String::from_utf8(taken).unwrap(), "hello worldPONG!");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::frames::{self, Form};
 use super::outbox::{CloseCause, Flushed, Flusher, Outbox, Pushed};
-use super::shard::Shard;
+use super::shard::{Shard, Turn};
 
 /// Whoever is behind a session.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Agreement {
 #[derive(Debug)]
 pub struct SocketPeer {
     agreement: Agreement,
+    /// The thread that owns the connection, where it is told to flush.
+    home: Arc<Turn>,
     cancel_separator: AtomicBool,
     /// What waits to be written.
     pub outbox: Outbox,
@@ -66,10 +68,12 @@ pub struct SocketPeer {
 impl SocketPeer {
     /// The peer of a fresh connection that must join before `deadline`.
     #[must_use]
-    pub fn new(agreement: Agreement, direct: Option<Arc<TcpStream>>, now: u32, deadline: u32) -> Arc<Self> {
+    pub fn new(agreement: Agreement, direct: Option<Arc<TcpStream>>, shard: &Shard, deadline: u32) -> Arc<Self> {
         let flusher = if direct.is_some() { Flusher::Anybody } else { Flusher::Owner };
+        let now = shard.clock.ticks();
         Arc::new(Self {
             agreement,
+            home: Arc::clone(shard.turn()),
             cancel_separator: AtomicBool::new(false),
             outbox: Outbox::new(agreement.outbox_bytes_max, flusher),
             direct,
@@ -131,10 +135,23 @@ impl SocketPeer {
         debug_assert!(sent.is_ok(), "text and integers have an equal in every serializer");
     }
 
+    /// The thread that owns the connection.
+    pub(super) fn home(&self) -> &Arc<Turn> {
+        &self.home
+    }
+
     /// Writes what waits, as far as the socket takes it.
     pub fn flush(&self) {
         if let Some(stream) = &self.direct {
             self.outbox.flush(|slices| write(stream, slices));
+        }
+    }
+
+    /// The end of its thread's turn: writes what waits, or has it written.
+    pub(super) fn end_turn(&self) {
+        match &self.direct {
+            Some(stream) => drop(self.outbox.flush(|slices| write(stream, slices))),
+            None => self.outbox.wake_owner(),
         }
     }
 

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stentor_model::PublicationId;
@@ -26,6 +26,27 @@ const READ_BYTES: usize = 64 * 1024;
 /// How often sessions are looked at for pings and deadlines.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Outboxes that one thread flushes between two of its yields: some milliseconds' worth of writing, after which requests and
+/// pings have their turn. An event for fifty thousand sessions would otherwise stop everything else for a quarter of a second.
+const FLUSHES_PER_TURN: usize = 256;
+
+/// What reaches one thread from all others: which of its outboxes wait for the end of its turn.
+///
+/// The owner's thread does all the writing, so that an event for many is written by all threads at once, and what several
+/// threads publish goes out in one write.
+#[derive(Debug, Default)]
+pub struct Turn {
+    dirty: Mutex<Vec<Arc<SocketPeer>>>,
+    work: Notify,
+}
+
+impl Turn {
+    fn dirty(&self) -> MutexGuard<'_, Vec<Arc<SocketPeer>>> {
+        // A list is whole after every push.
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One thread's share of the node.
 pub struct Shard {
     /// What this thread counts.
@@ -39,8 +60,13 @@ pub struct Shard {
     /// The compressors of this thread.
     pub deflater: RefCell<Deflater>,
     rng: RefCell<fastrand::Rng>,
+    /// What this thread itself has put into outboxes of its own connections.
     dirty: RefCell<Vec<Arc<SocketPeer>>>,
-    work: Notify,
+    turn: Arc<Turn>,
+    /// The threads for which this one has left word in this turn.
+    others: RefCell<Vec<Arc<Turn>>>,
+    /// The end of this turn has something to do.
+    working: Cell<bool>,
     sessions: RefCell<HashMap<u64, Arc<SocketPeer>>>,
     next_session: Cell<u64>,
     http: Cell<usize>,
@@ -75,7 +101,9 @@ impl Shard {
             deflater: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
             dirty: RefCell::default(),
-            work: Notify::new(),
+            turn: Arc::default(),
+            others: RefCell::default(),
+            working: Cell::new(false),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             http: Cell::new(0),
@@ -96,10 +124,18 @@ impl Shard {
     pub fn pushed(&self, peer: &Arc<SocketPeer>, pushed: &Pushed) {
         match pushed {
             Pushed::Flush => {
-                let mut dirty = self.dirty.borrow_mut();
-                dirty.push(Arc::clone(peer));
-                if dirty.len() == 1 {
-                    self.work.notify_one();
+                let home = peer.home();
+                if Arc::ptr_eq(home, &self.turn) {
+                    self.dirty.borrow_mut().push(Arc::clone(peer));
+                } else {
+                    home.dirty().push(Arc::clone(peer));
+                    let mut others = self.others.borrow_mut();
+                    if !others.iter().any(|other| Arc::ptr_eq(other, home)) {
+                        others.push(Arc::clone(home));
+                    }
+                }
+                if !self.working.replace(true) {
+                    self.turn.work.notify_one();
                 }
             }
             Pushed::Overflow => self.meters.closed.count(Reason::OutboxFull),
@@ -107,26 +143,32 @@ impl Shard {
         }
     }
 
-    /// Flushes at the end of each turn, for ever.
-    pub async fn flush_turns(self: Rc<Self>) {
-        loop {
-            self.work.notified().await;
-            // Yielding lets the runtime look at its sockets once, so that requests which are here already join in.
-            tokio::task::yield_now().await;
-            let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-            for peer in &dirty {
-                peer.flush();
-            }
-            self.recycle(dirty);
-        }
+    /// Where other threads leave word for this one.
+    pub(super) fn turn(&self) -> &Arc<Turn> {
+        &self.turn
     }
 
-    /// Keeps the list's storage for the next turn.
-    fn recycle(&self, mut list: Vec<Arc<SocketPeer>>) {
-        list.clear();
-        let mut dirty = self.dirty.borrow_mut();
-        if dirty.is_empty() {
-            *dirty = list;
+    /// Flushes at the end of each turn, for ever.
+    pub async fn flush_turns(self: Rc<Self>) {
+        let mut turn = Vec::new();
+        loop {
+            self.turn.work.notified().await;
+            // Yielding lets the runtime look at its sockets once, so that requests which are here already join in.
+            tokio::task::yield_now().await;
+            self.working.set(false);
+            // Others are woken now and not by the first of a burst, whose rest would then need writes of its own.
+            for other in self.others.borrow_mut().drain(..) {
+                other.work.notify_one();
+            }
+            turn.append(&mut self.dirty.borrow_mut());
+            turn.append(&mut self.turn.dirty());
+            for (place, peer) in turn.iter().enumerate() {
+                if place % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
+                    tokio::task::yield_now().await;
+                }
+                peer.end_turn();
+            }
+            turn.clear();
         }
     }
 

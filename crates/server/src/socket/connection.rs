@@ -70,7 +70,7 @@ impl Connection {
         let now = shard.clock.ticks();
         let habits = &service.habits;
         let deadline = if habits.open_ticks == 0 || service.is_echo() { 0 } else { now + habits.open_ticks };
-        let peer = SocketPeer::new(opening.agreement, opening.io.direct(), now, deadline);
+        let peer = SocketPeer::new(opening.agreement, opening.io.direct(), &shard, deadline);
         let number = shard.adopt(&peer);
         let closing =
             closing::Policy { answer_ticks: habits.close_ticks, linger_ticks: LINGER_TICKS, failure: habits.failure };
