@@ -3,6 +3,7 @@
 //! hyper parses and writes HTTP; this room decides. A request is matched to the service with the longest path, and a
 //! service answers everything below its path, as in Crossbar.
 
+mod alarm;
 mod call;
 mod crowd;
 mod download;

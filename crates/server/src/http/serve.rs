@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::alarm::{First, attend};
 use super::crowd::{Crowd, Place};
 use super::patience::{Fault, Limits, Patience, Phase, Verdict};
 use super::reply::{self, Reply};
@@ -166,6 +167,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         // Patience has deadlines for more than heads, and costs no timer for each request.
         .header_read_timeout(None)
+        .writev(false)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, service)
         .with_upgrades();
@@ -190,13 +192,19 @@ where
     let mut look = std::pin::pin!(tokio::time::sleep(ingress.limits.step()));
     let (mut going_down, mut condemned) = (false, false);
     loop {
-        tokio::select! {
-            outcome = connection.as_mut() => return Some(outcome),
-            _ = shutdown.wait_for(|down| *down), if !going_down => {
+        let alarm = async {
+            tokio::select! {
+                _ = shutdown.wait_for(|down| *down), if !going_down => Alarm::Down,
+                () = look.as_mut() => Alarm::Look,
+            }
+        };
+        match attend(connection.as_mut(), alarm).await {
+            First::Done(outcome) => return Some(outcome),
+            First::Alarm(Alarm::Down) => {
                 going_down = true;
                 connection.as_mut().end_gracefully();
             }
-            () = look.as_mut() => {
+            First::Alarm(Alarm::Look) => {
                 let sample = client.vitals.sample();
                 let step = match patience.look(sample, ingress.crowd.density(), client.shard.clock.uptime()) {
                     Verdict::Wait(step) => step,
@@ -214,6 +222,14 @@ where
             }
         }
     }
+}
+
+/// What interrupts the service of a connection.
+enum Alarm {
+    /// The node goes down.
+    Down,
+    /// It is time to look at what the client does.
+    Look,
 }
 
 /// The one method of a connection that is not in `Future`.
