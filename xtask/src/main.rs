@@ -2,12 +2,13 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! and `tidy` checks the shape of the house as ordinary Rust tests.
+//! [`fuzz`] looks for inputs that break something, and `tidy` checks the shape of the house as ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
 
 use std::process::ExitCode;
 
+mod fuzz;
 mod install;
 mod place;
 mod step;
@@ -26,6 +27,8 @@ usage: cargo xtask SUBCOMMAND
   tidy         the checks on the shape of the house alone
   unit         Rust tests, Python client tests, browser library tests
   e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
+  fuzz [TARGET [INPUT]] [--seconds N]
+               all fuzz targets, or one, for N seconds in total (3600); or one target on one INPUT, once
   install      only install what the tests need
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
@@ -34,6 +37,9 @@ CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let subcommand = arguments.next().unwrap_or_default();
+    if subcommand == "fuzz" {
+        return fuzz::run(&Place::find(None), &arguments.collect::<Vec<_>>());
+    }
     let Some(steps) = steps(&subcommand) else {
         step::say(USAGE);
         return ExitCode::from(2);
@@ -44,7 +50,7 @@ fn main() -> ExitCode {
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::E2E],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::E2E, fuzz::STEPS],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],

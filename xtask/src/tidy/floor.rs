@@ -14,6 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("server", &["model", "websocket", "wamp", "delivery", "websub", "store"]),
     ("sim", &["model", "websocket", "wamp", "delivery", "websub", "store", "server"]),
+    ("fuzz", &["model", "websocket", "wamp", "server"]),
     ("xtask", &[]),
 ];
 
