@@ -153,7 +153,7 @@ fn rightly_signed(query: &str, body: &[u8], signed: [&[u8]; 5], fields: &[Option
             let text = std::str::from_utf8(timestamp).expect("a timestamp is ASCII");
             assert!(text.parse::<Timestamp>().is_ok(), "{text} is no timestamp");
             let replay = gate.verify(&query, body, now).expect_err("the second time is a replay");
-            assert_eq!(replay.kind(), &RefusalKind::Replayed);
+            assert_eq!(replay.kind(), RefusalKind::Replayed);
         }
         Err(refusal) => {
             explained(&refusal);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use stentor_model::{PublicationId, Secret};
 use stentor_wamp::auth::{AuthPolicy, Fresh, TicketPrincipal};
+use stentor_wamp::broker::Fanout;
 use stentor_wamp::codec::{self, OwnedPayload, Serializer, decode_value};
 use stentor_wamp::identity::Identity;
 use stentor_wamp::message::{ClientMessage, Payload, RequestKind, RouterMessage};
@@ -192,13 +193,8 @@ impl World {
                 self.router.retain(by, topic, &options, publication, &payload)?;
             }
             let fanout = self.router.publish(by, topic, &options, publication)?;
-            let mut events = Vec::new();
-            for matched in &fanout.matched {
-                let (subscription, details) = (matched.subscription, &matched.details);
-                let event = RouterMessage::Event { subscription, publication, details, payload };
-                events.extend(fanout.receivers(matched).map(|&to| (to, octets(to, &event))));
-            }
-            events.into_iter().for_each(|(to, octets)| self.said(to, &octets));
+            let events = events(&fanout, payload);
+            events.iter().for_each(|(to, octets)| self.said(*to, octets));
             Ok(())
         });
         match outcome {
@@ -231,12 +227,8 @@ impl World {
                 }
                 Action::Publish(event) => {
                     let fanout = self.router.own_event(&event);
-                    let (publication, payload) = (fanout.publication, event.payload.as_payload());
-                    for matched in &fanout.matched {
-                        let (subscription, details) = (matched.subscription, &matched.details);
-                        let event = RouterMessage::Event { subscription, publication, details, payload };
-                        fanout.receivers(matched).for_each(|&to| self.said(to, &octets(to, &event)));
-                    }
+                    let events = events(&fanout, event.payload.as_payload());
+                    events.iter().for_each(|(to, octets)| self.said(*to, octets));
                 }
                 Action::Kill { to, reason } => {
                     let client = self.client(to);
@@ -274,6 +266,17 @@ impl World {
         let list = decode_value(Serializer::ALL[to], octets).expect("what is sent can be read");
         assert!(list.as_list().is_some_and(|fields| fields.len() > 1));
     }
+}
+
+/// An EVENT for each receiver, as it gets it.
+fn events(fanout: &Fanout<'_, usize>, payload: Payload<'_>) -> Vec<(usize, Vec<u8>)> {
+    let mut events = Vec::new();
+    for matched in &fanout.matched {
+        let (publication, subscription) = (fanout.publication, matched.subscription);
+        let event = RouterMessage::Event { subscription, publication, details: &matched.details, payload };
+        events.extend(fanout.receivers(matched).map(|&to| (to, octets(to, &event))));
+    }
+    events
 }
 
 /// A message as this client gets it. All of them said it in JSON, and that can be written in every serializer.
