@@ -5,7 +5,9 @@
 
 pub mod id;
 pub mod limit;
+pub mod log;
 pub mod secret;
 
 pub use id::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
+pub use log::{Epoch, Offset, Topic, WebhookId};
 pub use secret::Secret;

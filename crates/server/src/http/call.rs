@@ -48,11 +48,11 @@ impl Drop for HangUp<'_> {
 }
 
 impl CallService {
-    pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
         let outcome = match outcome {

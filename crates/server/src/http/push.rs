@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -26,7 +27,7 @@ use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::{Gate, GateOptions, Head, Memories};
+use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
 
@@ -140,10 +141,12 @@ impl Submitter {
     }
 
     /// Answers a browser that asks before it posts, and hands everything else to `post`.
+    ///
+    /// Here and below the request is lent, not given away: each future would keep a copy of its own.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
-        post: impl AsyncFnOnce(&Gate, Request<Incoming>) -> Reply,
+        request: &mut Request<Incoming>,
+        post: impl AsyncFnOnce(&Gate, &mut Request<Incoming>) -> Reply,
     ) -> Reply {
         let conditions = self.conditions();
         let origin = conditions.origin_to_share(request.headers());
@@ -156,16 +159,21 @@ impl Submitter {
     }
 
     /// Head, body, signature.
-    pub(super) async fn judge(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Shard) -> Judged {
+    pub(super) async fn judge(
+        &self,
+        gate: &Gate,
+        request: &mut Request<Incoming>,
+        remote: Remote,
+        shard: &Shard,
+    ) -> Judged {
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
-        let admitted = match gate.admit(&head(&request, remote)) {
+        let admitted = match gate.admit(&head(gate, request, remote)) {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(remote.address, Bytes::new(), refusal),
         };
         let client = admitted.client;
-        let (parts, incoming) = request.into_parts();
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = match read_body(incoming, limit).await {
+        let body = match read_body(request.body_mut(), limit).await {
             Ok(body) => body,
             Err(refusal) => return refused(client, Bytes::new(), refusal),
         };
@@ -173,17 +181,26 @@ impl Submitter {
             .clock
             .timestamp()
             .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
-            .and_then(|now| gate.verify(parts.uri.query().unwrap_or_default(), &body, now));
+            .and_then(|now| gate.verify(request.uri().query().unwrap_or_default(), &body, now));
         Judged { client, body, outcome: verified.map(|_| admitted.media) }
     }
 }
 
-fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
+fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
     let headers = request.headers();
-    let all = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let content_type = match (types.next(), types.next()) {
+        (None, _) => ContentType::Absent,
+        (Some(one), None) => ContentType::Once(one),
+        (Some(_), Some(_)) => ContentType::Repeated,
+    };
+    let all = |name| match gate.trusts_proxies() {
+        true => headers.get_all::<HeaderName>(name).iter().map(HeaderValue::as_bytes).collect(),
+        false => Vec::new(),
+    };
     Head {
         method: request.method().as_str(),
-        content_type: all(header::CONTENT_TYPE),
+        content_type,
         from_page: headers.contains_key(header::ORIGIN),
         content_length: headers
             .get(header::CONTENT_LENGTH)
@@ -197,31 +214,37 @@ fn head(request: &Request<Incoming>, remote: Remote) -> Head<'_> {
     }
 }
 
-/// Reads a body of at most `limit` octets. The usual body comes in one piece and is not copied.
-async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
-    let read = async {
-        let mut first = Bytes::new();
-        let mut more = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
-            let broken = |_| Refusal::new(RefusalKind::Malformed, "the request's body broke off or is malformed");
-            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            let total = first.len() + more.len() + data.len();
-            if total > limit {
-                return Err(Refusal::too_large(total as u64, limit));
-            }
-            if first.is_empty() && more.is_empty() {
-                first = data;
-                continue;
-            }
-            more.extend_from_slice(&std::mem::take(&mut first));
-            more.extend_from_slice(&data);
+/// Reads a body of at most `limit` octets. The usual body is here already, in one piece: it is not copied, and no timer is
+/// set for it.
+async fn read_body(incoming: &mut Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let mut read = std::pin::pin!(read_frames(incoming, limit));
+    match std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
+            let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
+            Err(Refusal::new(RefusalKind::Malformed, words))
+        }),
+    }
+}
+
+async fn read_frames(incoming: &mut Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let broken = |_| Refusal::new(RefusalKind::Malformed, "the request's body broke off or is malformed");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        let total = first.len() + more.len() + data.len();
+        if total > limit {
+            return Err(Refusal::too_large(total as u64, limit));
         }
-        Ok(if more.is_empty() { first } else { more.freeze() })
-    };
-    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
-        let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
-        Err(Refusal::new(RefusalKind::Malformed, words))
-    })
+        if first.is_empty() && more.is_empty() {
+            first = data;
+            continue;
+        }
+        more.extend_from_slice(&std::mem::take(&mut first));
+        more.extend_from_slice(&data);
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
 /// An answer with the refusal's status, headers and body.
@@ -236,11 +259,11 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 }
 
 impl PushService {
-    pub(super) async fn answer(&self, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
         let outcome = match outcome {
@@ -271,7 +294,8 @@ impl PushService {
             Posted::Single(item) => {
                 body::parse_publish(item).and_then(|submission| self.publish(submission, shard)).map(Outcome::One)
             }
-            Posted::Batch(batch) => Ok(self.publish_batch(&batch, shard).await),
+            // Boxed, so that a single publication does not carry its state around.
+            Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
         }
     }
 

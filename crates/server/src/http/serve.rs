@@ -131,9 +131,9 @@ async fn serve_on<S>(
     }
 }
 
-async fn answer(request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
+async fn answer(mut request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
     let line = ingress.access_log.then(|| format!("{} {}", request.method(), request.uri().path()));
-    let mut reply = route(request, remote, ingress, shard).await;
+    let mut reply = route(&mut request, remote, ingress, shard).await;
     if let Some(hsts) = &ingress.hsts
         && remote.tls
         && let Ok(value) = HeaderValue::from_str(hsts)
@@ -147,7 +147,9 @@ async fn answer(request: Request<Incoming>, remote: Remote, ingress: &Ingress, s
     reply
 }
 
-async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
+/// Only the pusher's future is kept in place; those of services that are asked less often are boxed, or every publication
+/// would carry room for the largest of them.
+async fn route(request: &mut Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
     // RFC 9112 section 3.2: a request without one Host means different things to different readers.
     if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
         return reply::text(400, "A request has exactly one Host header");
@@ -156,15 +158,15 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
         Front::Socket { service, status_page } => return socket(request, service, *status_page, shard),
         Front::Site(site) => site,
     };
-    let path = request.uri().path().to_owned();
-    let Some((service, rest)) = site.find(&path) else {
+    let path = request.uri().path();
+    let Some((service, rest)) = site.find(path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
     match &**service {
-        Service::Files(files) => files.reply(request.method(), &path, rest, request.headers()).await,
+        Service::Files(files) => Box::pin(files.reply(request.method(), path, rest, request.headers())).await,
         Service::Socket(service, page) => socket(request, service, *page, shard),
         Service::Push(service) => service.answer(request, remote, shard).await,
-        Service::Call(service) => service.answer(request, remote, shard).await,
+        Service::Call(service) => Box::pin(service.answer(request, remote, shard)).await,
         Service::Redirect(location) => reply::redirect(303, location),
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
@@ -172,7 +174,7 @@ async fn route(request: Request<Incoming>, remote: Remote, ingress: &Ingress, sh
     }
 }
 
-fn socket(request: Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, shard: &Rc<Shard>) -> Reply {
+fn socket(request: &mut Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, shard: &Rc<Shard>) -> Reply {
     let window = request.method() == Method::GET && !upgrade::is_upgrade(request.headers());
     match page {
         StatusPage::WithVersion if window => page::socket_status(true),

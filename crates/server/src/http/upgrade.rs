@@ -37,8 +37,8 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Answers a handshake and, when it succeeds, starts the connection.
-pub(crate) fn upgrade(request: Request<Incoming>, service: &Arc<SocketService>, shard: &Rc<Shard>) -> Reply {
-    match negotiate(&request, service) {
+pub(crate) fn upgrade(request: &mut Request<Incoming>, service: &Arc<SocketService>, shard: &Rc<Shard>) -> Reply {
+    match negotiate(request, service) {
         Err(reply) => *reply,
         Ok(handshake) => {
             if !service.open.increment_below(service.habits.connections_max as u64) {
@@ -138,7 +138,7 @@ fn refused(refusal: Refusal) -> Reply {
 }
 
 fn start(
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
     agreement: Agreement,
     compression: Option<Agreed>,
     service: &Arc<SocketService>,

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 
 use stentor_model::PublicationId;
 
@@ -255,7 +256,9 @@ impl ServiceName {
 /// The body of a publication that was accepted: `{"id":N}`.
 #[must_use]
 pub fn published(id: PublicationId) -> Vec<u8> {
-    format!("{{\"id\":{id}}}").into_bytes()
+    let mut out = Vec::with_capacity(32);
+    write!(out, "{{\"id\":{id}}}").expect("a vector takes every octet");
+    out
 }
 
 /// The body of a call that was answered: `{"args":[...]}`, with `kwargs` where the callee sent some.

@@ -9,7 +9,10 @@ use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::{Refusal, RefusalKind};
-use super::body::{Submission, json_text, parse_publish, scan, syntax};
+use stentor_wamp::codec::json::Reader;
+use stentor_wamp::codec::{Read as _, Syntax};
+
+use super::body::{Submission, fault, parse_publish};
 use super::media::Media;
 
 /// Items of one batch. Bounds the answer, and how long one request can keep others waiting; more fit into another one.
@@ -56,7 +59,7 @@ pub fn split(media: Media, body: &[u8]) -> Result<Posted<'_>, Refusal> {
             let lines = body.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
             lines.take(BATCH_ITEMS_MAX + 1).collect()
         }
-        Media::Json if body.trim_ascii_start().first() == Some(&b'[') => array_items(json_text(body)?)?,
+        Media::Json if body.trim_ascii_start().first() == Some(&b'[') => array_items(body)?,
         Media::Json => return Ok(Posted::Single(body)),
     };
     match items.len() {
@@ -69,15 +72,20 @@ pub fn split(media: Media, body: &[u8]) -> Result<Posted<'_>, Refusal> {
     }
 }
 
-fn array_items(text: &str) -> Result<Vec<&[u8]>, Refusal> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+/// The items of an array. How deep an item nests is judged when it is read, so that one cannot spoil the others.
+fn array_items(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    let mut reader = Reader::new(body).map_err(|error| fault(body, None, error))?;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
     let items = deserializer.deserialize_seq(Items);
     match items
         .and_then(|items| if items.len() > BATCH_ITEMS_MAX { Ok(items) } else { deserializer.end().map(|()| items) })
     {
         Ok(items) => Ok(items),
-        // The scan has the better sentence for NaN; depth is judged for each item, and is no reason here.
-        Err(error) => Err(scan(text, usize::MAX).err().unwrap_or_else(|| syntax(&error))),
+        // Our own reader has the better sentences, as long as it gets to where the other one stopped.
+        Err(error) => Err(match reader.skip().and_then(|_| reader.finish()) {
+            Err(found) if found.syntax != Syntax::Depth => fault(body, None, found),
+            _ => Refusal::malformed(format!("the body is not valid JSON: {error}")),
+        }),
     }
 }
 
@@ -171,7 +179,7 @@ mod tests {
     #[test]
     fn depth_counts_for_each_item() {
         let deep = |depth: usize| format!("{{\"topic\":\"a\",\"args\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        check(Media::Json, &format!("[{},{}]", deep(127), deep(128)), Ok(&["a", "400 args"]));
+        check(Media::Json, &format!("[{},{}]", deep(128), deep(129)), Ok(&["a", "400 args"]));
         check(Media::Json, &format!("[{}]", deep(100_000)), Ok(&["400 args"]));
         check(Media::Json, &"[".repeat(100_000), Err(400));
     }

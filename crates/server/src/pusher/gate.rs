@@ -43,8 +43,8 @@ pub struct GateOptions {
 pub struct Head<'a> {
     /// In the capitals of the wire.
     pub method: &'a str,
-    /// All values of `Content-Type`.
-    pub content_type: Vec<&'a [u8]>,
+    /// The values of `Content-Type`.
+    pub content_type: ContentType<'a>,
     /// Whether there is an `Origin`: browsers send it with what a page posts, programs do not.
     pub from_page: bool,
     /// The announced length of the body; nothing where it comes in chunks.
@@ -53,12 +53,24 @@ pub struct Head<'a> {
     pub peer: Option<IpAddr>,
     /// Whether the connection itself is encrypted.
     pub tls: bool,
-    /// All values of `Forwarded`, in order.
+    /// All values of `Forwarded`, in order. These three may be left empty when [`Gate::trusts_proxies`] says no.
     pub forwarded: Vec<&'a [u8]>,
     /// All values of `X-Forwarded-For`, in order.
     pub x_forwarded_for: Vec<&'a [u8]>,
     /// All values of `X-Forwarded-Proto`, in order.
     pub x_forwarded_proto: Vec<&'a [u8]>,
+}
+
+/// How often a request names its content type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentType<'a> {
+    /// Not at all.
+    #[default]
+    Absent,
+    /// As it should.
+    Once(&'a [u8]),
+    /// More than once.
+    Repeated,
 }
 
 /// A request whose body may be read.
@@ -157,6 +169,12 @@ impl Gate {
         &self.options
     }
 
+    /// Whether forwarding headers can make a difference.
+    #[must_use]
+    pub const fn trusts_proxies(&self) -> bool {
+        !self.options.trusted_proxies.is_empty()
+    }
+
     /// Judges the head of a request, before its body is read.
     ///
     /// # Errors
@@ -180,11 +198,11 @@ impl Gate {
             return Err(Refusal::new(RefusalKind::Method, sentence));
         }
         // A page of any origin can post without a content type and is not asked before; with one, the browser asks.
-        if head.from_page && head.content_type.is_empty() {
+        if head.from_page && head.content_type == ContentType::Absent {
             let sentence = "a web page has to name the content type application/json";
             return Err(Refusal::new(RefusalKind::MediaType, sentence).at("Content-Type"));
         }
-        let media = media::parse(&head.content_type)?;
+        let media = media::parse(head.content_type)?;
         let body_limit = self.options.post_body_limit;
         if let (Some(limit), Some(length)) = (body_limit, head.content_length) {
             fits(length, limit)?;

@@ -67,7 +67,8 @@ fn each_fault_has_its_sentence_and_its_field() {
     check("\u{feff}{}", Err((None, "byte order mark")));
     check_octets(b"{\"topic\":\"\xff\"}", Err((None, "not UTF-8: octet 10")));
     check_octets(b"{\"topic\":\"\xed\xa0\x80\"}", Err((None, "not UTF-8")));
-    check("{", Err((None, "line 1 column 1")));
+    check("{", Err((None, "line 1 column 2")));
+    check("{\"topic\":\n  x}", Err((None, "line 2 column 3")));
     check("topic=com.myapp.topic1", Err((None, "not valid JSON")));
     check(r#"{"topic":"t"} x"#, Err((None, "not valid JSON")));
     check(r#"{'topic':"t"}"#, Err((None, "not valid JSON")));
@@ -115,8 +116,8 @@ fn what_would_harm_receivers_is_refused() {
 #[test]
 fn nesting_is_bounded() {
     let nested = |depth: usize| format!(r#"{{"topic":"t","args":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-    assert!(parse_publish(nested(NESTING_DEPTH_MAX - 1).as_bytes()).is_ok());
-    check(&nested(NESTING_DEPTH_MAX), Err((Some("args"), "nested")));
+    assert!(parse_publish(nested(NESTING_DEPTH_MAX).as_bytes()).is_ok());
+    check(&nested(NESTING_DEPTH_MAX + 1), Err((Some("args"), "nested")));
     check(&nested(200_000), Err((Some("args"), "nested")));
     check(&"[".repeat(200_000), Err((None, "nested")));
     check(&"{\"a\":".repeat(200_000), Err((Some("a"), "nested")));

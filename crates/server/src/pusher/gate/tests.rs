@@ -290,7 +290,7 @@ fn tls_is_asked_for_when_configured() {
 #[test]
 fn the_head_is_judged_in_order_and_before_the_body() {
     let gate = listed(true);
-    let stranger = Head { method: "GET", content_type: vec![b"text/plain"], ..Head::default() };
+    let stranger = Head { method: "GET", content_type: ContentType::Once(b"text/plain"), ..Head::default() };
     check("address first", gate.admit(&stranger), 403, None);
     let open = Gate::new(GateOptions::default());
     for method in ["GET", "HEAD", "OPTIONS", "DELETE", "post", ""] {
@@ -298,7 +298,7 @@ fn the_head_is_judged_in_order_and_before_the_body() {
     }
     check("type", open.admit(&Head { method: "PUT", ..stranger }), 415, Some("Content-Type"));
     check("none", open.admit(&post()), 0, None);
-    let lines = Head { content_type: vec![b"application/x-ndjson"], ..post() };
+    let lines = Head { content_type: ContentType::Once(b"application/x-ndjson"), ..post() };
     assert_eq!(open.admit(&lines).unwrap().media, Media::JsonLines);
 }
 
@@ -327,7 +327,7 @@ proptest! {
         for gate in [signed(), windowed(10), listed(true)] {
             let _ = gate.verify(&query, &body, now);
             let head = Head {
-                content_type: vec![&header],
+                content_type: ContentType::Once(&header),
                 peer: Some("10.0.0.1".parse().unwrap()),
                 forwarded: vec![text.as_bytes(), &header],
                 x_forwarded_for: vec![text.as_bytes()],
@@ -355,7 +355,7 @@ fn a_page_has_to_name_its_content_type() {
     let gate = Gate::new(GateOptions::default());
     check("program", gate.admit(&post()), 0, None);
     check("page", gate.admit(&Head { from_page: true, ..post() }), 415, Some("Content-Type"));
-    let named = Head { from_page: true, content_type: vec![b"application/json"], ..post() };
+    let named = Head { from_page: true, content_type: ContentType::Once(b"application/json"), ..post() };
     check("asked page", gate.admit(&named), 0, None);
 }
 
