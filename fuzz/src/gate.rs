@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use ring::{digest, hmac};
+use stentor::pusher::gate::ContentType;
 use stentor::pusher::signature::Credentials;
 use stentor::pusher::{Gate, GateOptions, Head, RefusalKind, Standing};
 use stentor_model::Secret;
@@ -32,7 +33,11 @@ pub(crate) fn head(data: &[u8]) {
     };
     let head = Head {
         method: "POST",
-        content_type: values(b'T'),
+        content_type: match values(b'T').as_slice() {
+            [] => ContentType::Absent,
+            [one] => ContentType::Once(one),
+            _ => ContentType::Repeated,
+        },
         peer: PROXY.parse().ok(),
         forwarded: values(b'F'),
         x_forwarded_for: values(b'X'),
@@ -44,7 +49,7 @@ pub(crate) fn head(data: &[u8]) {
         assert_eq!(client, direct.peer, "a stranger's headers are not believed");
     }
     let client = admitted(&head);
-    let believed = head.forwarded.is_empty() && head.content_type.is_empty();
+    let believed = head.forwarded.is_empty() && head.content_type == ContentType::Absent;
     if believed && let Some(client) = client {
         let expect = customary(&head.x_forwarded_for);
         assert_eq!(client, expect.unwrap_or(head.peer));

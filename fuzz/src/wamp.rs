@@ -175,6 +175,8 @@ fn same(ours: &Value, theirs: &serde_json::Value) -> bool {
     match (ours, theirs) {
         (Value::Null, Json::Null) => true,
         (Value::Bool(one), Json::Bool(other)) => one == other,
+        // Theirs keeps the sign of `-0` by making a float of it.
+        (Value::Int(0), Json::Number(other)) => other.as_f64() == Some(0.0),
         (Value::Int(one), Json::Number(other)) => other.as_i64() == Some(*one),
         (Value::Uint(one), Json::Number(other)) => other.as_u64() == Some(*one),
         // Theirs rounds with less care, for speed.
