@@ -2,12 +2,14 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! [`fuzz`] looks for inputs that break something, and `tidy` checks the shape of the house as ordinary Rust tests.
+//! [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at hand, and `tidy`
+//! checks the shape of the house as ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
 
 use std::process::ExitCode;
 
+mod conformance;
 mod fuzz;
 mod install;
 mod place;
@@ -30,6 +32,8 @@ usage: cargo xtask SUBCOMMAND
   fuzz [TARGET [INPUT]] [--seconds N]
                all fuzz targets, or one, for N seconds in total (3600); or one target on one INPUT, once
   install      only install what the tests need
+  websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
+               the public WebSocket fuzzing suite against the echo service of a release build
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -39,6 +43,9 @@ fn main() -> ExitCode {
     let subcommand = arguments.next().unwrap_or_default();
     if subcommand == "fuzz" {
         return fuzz::run(&Place::find(None), &arguments.collect::<Vec<_>>());
+    }
+    if subcommand == "websocket-suite" {
+        return conformance::run(arguments);
     }
     let Some(steps) = steps(&subcommand) else {
         step::say(USAGE);

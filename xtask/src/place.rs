@@ -65,6 +65,11 @@ impl Place {
         self.target.join("debug").join(format!("stentor{}", env::consts::EXE_SUFFIX))
     }
 
+    /// The server as `cargo build --release` leaves it.
+    pub(crate) fn release_server(&self) -> PathBuf {
+        self.target.join("release").join(format!("stentor{}", env::consts::EXE_SUFFIX))
+    }
+
     /// Files in `folder` (relative to the root) whose name starts and ends so, in order of their names.
     pub(crate) fn files(&self, folder: &str, prefix: &str, suffix: &str) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.root.join(folder)) else { return Vec::new() };

@@ -11,6 +11,7 @@ pub mod fanout;
 pub mod http;
 pub mod meter;
 pub mod node;
+pub mod process;
 pub mod pusher;
 pub mod realm;
 pub mod socket;

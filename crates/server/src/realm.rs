@@ -71,6 +71,12 @@ impl Realm {
         self.read().session_count()
     }
 
+    /// How many topics and patterns somebody is subscribed to.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.read().subscription_count()
+    }
+
     /// Publishes to everybody who listens.
     ///
     /// # Errors
@@ -101,6 +107,7 @@ impl Realm {
         let mut out = Vec::new();
         let mut router = self.write();
         let identity = router.join(admission, |_| peer.clone(), &mut out);
+        shard.meters.sessions_joined.increment();
         // Nobody can break the protocol by joining.
         drop(perform(&mut router, out, shard));
         identity

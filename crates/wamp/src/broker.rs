@@ -207,6 +207,12 @@ impl<P: Clone> Broker<P> {
         self.index.values()
     }
 
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.places.len()
+    }
+
     /// Whether no subscription is left; retained events stay without subscribers.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

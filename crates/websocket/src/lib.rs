@@ -4,6 +4,8 @@
 //! - [`decoder`] turns octets into messages, whatever way the network cuts them,
 //! - [`frame`] builds complete frames as shared bytes, once for all readers,
 //! - [`deflate`] negotiates compression and holds the compressors, one per thread,
+//! - [`keepalive`] says when to ping a silent peer and when to give it up,
+//! - [`closing`] walks through the closing handshake,
 //! - [`close`] knows the close codes.
 //!
 //! There are no sockets here, no clock, no runtime and no dice: masks are passed in, and who waits for what is up to the
@@ -40,8 +42,10 @@
 //! ```
 
 pub mod close;
+pub mod closing;
 pub mod decoder;
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
+pub mod keepalive;
 mod mask;

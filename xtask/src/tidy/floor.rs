@@ -34,14 +34,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("meter", &[]),
+    ("process", &[]),
     ("pusher", &[]),
     ("fanout", &["clock", "meter"]),
     ("task", &["fanout"]),
     ("realm", &["fanout"]),
     ("socket", &["fanout", "meter", "realm"]),
-    ("http", &["fanout", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "fanout", "http", "meter", "pusher", "realm", "socket", "task"]),
-    ("cli", &["clock", "config", "http", "node"]),
+    ("http", &["clock", "fanout", "meter", "process", "pusher", "realm", "socket", "task"]),
+    ("node", &["clock", "config", "fanout", "http", "meter", "process", "pusher", "realm", "socket", "task"]),
+    ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 
 /// What the crate root of the server is allowed: `lib.rs` declares the rooms, `main.rs` starts the highest of them.

@@ -4,13 +4,14 @@ use std::num::NonZero;
 use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::node_dir::{self, Claim, ClaimError, NodeDir, Source};
 use super::{LogFormat, Outcome, StartArgs, check, complain, log, say};
 use crate::config::NodeConfig;
 use crate::node::wiring::Echo;
 use crate::node::{self, Running, Settings};
+use crate::process;
 
 pub(super) fn run(args: &StartArgs) -> Outcome {
     let dir = node_dir::resolve(&args.place.cbdir);
@@ -72,6 +73,7 @@ async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs
     let threads =
         args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from);
     let echo = if args.enable_echo { Echo::Enabled } else { Echo::Refused };
+    make_room_for_connections();
     // Signals are caught before anybody can know that the node is up.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -106,6 +108,20 @@ async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs
         }
     }
     Outcome::Fine
+}
+
+/// File descriptors below which the log says how few there are: fewer connections than many a default for servers.
+const OPEN_FILES_WISH: u64 = 65_536;
+
+/// Each connection takes a file descriptor, and what shells and service managers grant at first is often 1024.
+fn make_room_for_connections() {
+    match process::raise_open_files() {
+        Some(open_files) if open_files < OPEN_FILES_WISH => info!(
+            open_files,
+            "the hard limit of file descriptors bounds the connections; raise it for more (LimitNOFILE, ulimit -Hn)"
+        ),
+        open_files => debug!(open_files, "the limit of file descriptors"),
+    }
 }
 
 /// What a person sees who starts the node for the first time.

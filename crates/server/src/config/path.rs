@@ -11,6 +11,7 @@ use super::websocket::{self, WebSocketConfig};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use stentor_model::Secret;
 
 /// What answers on one path.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,16 @@ pub enum PathConfig {
     Echo(WebSocketConfig),
     /// The built-in page that shows events, with the WAMP client it uses.
     Demo,
+    /// Numbers for Prometheus.
+    Metrics {
+        /// What has to be shown for them.
+        token: Option<Secret>,
+    },
+    /// Whether the node lives, and whether it is ready.
+    Health {
+        /// What has to be shown for it.
+        token: Option<Secret>,
+    },
 }
 
 /// The generation whose statuses a publisher answers with.
@@ -140,6 +151,8 @@ const PATH_TYPES: Sort<'static> = Sort {
         "nodeinfo",
         "echo",
         "demo",
+        "metrics",
+        "health",
     ],
     unsupported: &[
         "webhook",
@@ -201,6 +214,8 @@ fn read(cursor: &Cursor<'_>, scope: Scope<'_>) -> Option<PathConfig> {
         "json" => json(&mut dict),
         "nodeinfo" => Some(PathConfig::NodeInfo),
         "demo" => Some(PathConfig::Demo),
+        "metrics" => token(&mut dict).map(|token| PathConfig::Metrics { token }),
+        "health" => token(&mut dict).map(|token| PathConfig::Health { token }),
         "path" => dict.need("paths").map(|cursor| PathConfig::Nested { paths: read_all(&cursor, scope) }),
         other => {
             // The keys of a service that is not known cannot be judged.
@@ -242,6 +257,11 @@ fn files(dict: &mut Dict<'_>) -> Option<PathConfig> {
         dict.finish();
     }
     Some(PathConfig::Static { directory: directory?, options })
+}
+
+/// An optional token. One with a fault in it must not turn into a path for everybody.
+fn token(dict: &mut Dict<'_>) -> Option<Option<Secret>> {
+    dict.take("token").map_or(Some(None), |cursor| gate::secret(&cursor).map(Some))
 }
 
 fn json(dict: &mut Dict<'_>) -> Option<PathConfig> {

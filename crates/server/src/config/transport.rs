@@ -1,6 +1,7 @@
 //! Transports of a router: a WebSocket endpoint, or a web server with services on its paths.
 
 use super::endpoint::{self, EndpointConfig, Sort};
+use super::limits::{self, LimitsConfig};
 use super::path::{self, PathConfig};
 use super::reader::{Cursor, Dict};
 use super::realm::Roster;
@@ -16,6 +17,8 @@ pub struct TransportConfig {
     pub kind: TransportKind,
     /// Where.
     pub endpoint: EndpointConfig,
+    /// How much clients may take.
+    pub limits: LimitsConfig,
 }
 
 /// What a transport serves.
@@ -42,8 +45,10 @@ pub struct WebOptions {
     pub hsts: bool,
     /// How long browsers remember it.
     pub hsts_max_age: Duration,
-    /// Time that a connection may be silent, between requests or within one.
+    /// Time that a connection may be silent between requests.
     pub client_timeout: Duration,
+    /// Tells programs on the same machine about the node, where the endpoint is for them alone.
+    pub observability: bool,
 }
 
 impl Default for WebOptions {
@@ -54,6 +59,7 @@ impl Default for WebOptions {
             hsts_max_age: Duration::from_secs(31_536_000),
             // Crossbar.io waits for ever, so that anybody can hold all its connections.
             client_timeout: Duration::from_secs(75),
+            observability: true,
         }
     }
 }
@@ -87,6 +93,7 @@ pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option
     }
     let endpoint = endpoint.and_then(|cursor| endpoint::read(&cursor));
     let tls = endpoint.as_ref().is_some_and(EndpointConfig::has_tls);
+    let limits = limits::read(&mut dict);
     let kind = if name == "web" {
         let paths = dict.need("paths").map(|cursor| path::read_all(&cursor, path::Scope { roster, tls }));
         let options = options(&mut dict, tls);
@@ -95,7 +102,8 @@ pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option
         TransportKind::WebSocket(websocket::read(&mut dict, roster))
     };
     dict.finish();
-    Some(TransportConfig { id: id.unwrap_or_else(|| format!("transport{place:03}")), kind, endpoint: endpoint? })
+    let id = id.unwrap_or_else(|| format!("transport{place:03}"));
+    Some(TransportConfig { id, kind, endpoint: endpoint?, limits })
 }
 
 fn options(parent: &mut Dict<'_>, tls: bool) -> WebOptions {
@@ -110,6 +118,7 @@ fn options(parent: &mut Dict<'_>, tls: bool) -> WebOptions {
     };
     seconds(&mut dict, "hsts_max_age", 0..=u64::from(u32::MAX), &mut options.hsts_max_age);
     seconds(&mut dict, "client_timeout", 1..=86_400, &mut options.client_timeout);
+    dict.flag("observability", &mut options.observability);
     dict.ignore("display_tracebacks", "internal details are never shown");
     dict.ignore("hixie76_aware", "RFC 6455 is spoken, and nothing older");
     if options.hsts && !tls {

@@ -18,6 +18,10 @@ const SLICES_MAX: usize = 64;
 /// Elements of the queue's storage that are kept when it has run empty after a burst.
 const IDLE_CAPACITY_MAX: usize = 64;
 
+/// Frames in front of which a pong still takes its place at the end. One turn of reading may bring ten thousand pings; pongs
+/// count for nothing in the outbox's limit, and each costs far more memory than its two octets.
+const PONG_FRAMES_MAX: usize = 256;
+
 /// Why a connection is closed from our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCause {
@@ -151,14 +155,14 @@ impl Outbox {
         self.ask_for_flush(&mut queue)
     }
 
-    /// Queues a pong. While the socket is full only the newest one waits (RFC 6455 section 5.5.3 allows it), so a flood of
+    /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3 allows it), so a flood of
     /// pings fills nothing.
     pub fn push_pong(&self, frame: Bytes) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
             return Pushed::Closed;
         }
-        if queue.blocked {
+        if queue.blocked || queue.frames.len() >= PONG_FRAMES_MAX {
             queue.pong = Some(frame);
         } else {
             queue.bytes += frame.len();

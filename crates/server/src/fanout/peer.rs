@@ -1,7 +1,7 @@
 //! The handle by which the router's tables reach whoever is behind a session.
 
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use stentor_wamp::codec::{self, Format, Serializer, TranscodeError};
 use stentor_wamp::message::RouterMessage;
 use stentor_websocket::deflate::Window;
 use stentor_websocket::frame;
+use stentor_websocket::keepalive::{self, Keepalive, Look, Outlet, SignOfLife};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -26,29 +27,6 @@ pub enum Peer {
     Caller(Arc<Caller>),
 }
 
-/// How long a connection may be silent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Keepalive {
-    /// Ticks of silence after which a ping is sent; 0 for never.
-    pub interval: u32,
-    /// Ticks of silence after a ping that end the connection; 0 for never.
-    pub timeout: u32,
-    /// Octets of a ping.
-    pub ping_bytes: usize,
-    /// What breaks the silence.
-    pub sign: SignOfLife,
-}
-
-/// What counts as a sign of life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SignOfLife {
-    /// Whatever the peer sends.
-    #[default]
-    Traffic,
-    /// The answer to a ping.
-    Pong,
-}
-
 /// What a connection agreed on in its handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Agreement {
@@ -61,7 +39,9 @@ pub struct Agreement {
     /// Octets that may wait.
     pub outbox_bytes_max: usize,
     /// Silence.
-    pub keepalive: Keepalive,
+    pub keepalive: keepalive::Policy,
+    /// Octets of a ping.
+    pub ping_bytes: usize,
 }
 
 /// The part of a WebSocket connection that other threads may touch.
@@ -73,8 +53,10 @@ pub struct SocketPeer {
     pub outbox: Outbox,
     /// A plain socket takes writes from every thread.
     direct: Option<Arc<TcpStream>>,
+    /// The tick of the last sign of life: all that a read has to note.
     heard: AtomicU32,
-    pinged: AtomicU8,
+    /// Looked at by the sweep of one thread, a few times in a second.
+    keepalive: Mutex<Keepalive>,
     /// The tick at which the connection ends unless something happens before; 0 for none.
     deadline: AtomicU32,
     /// GOODBYE has been said on the router's own account.
@@ -92,7 +74,7 @@ impl SocketPeer {
             outbox: Outbox::new(agreement.outbox_bytes_max, flusher),
             direct,
             heard: AtomicU32::new(now),
-            pinged: AtomicU8::new(0),
+            keepalive: Mutex::new(Keepalive::new(agreement.keepalive, now)),
             deadline: AtomicU32::new(deadline),
             goodbye: AtomicBool::new(false),
         })
@@ -163,11 +145,9 @@ impl SocketPeer {
 
     /// The peer has sent something, or has answered a ping.
     pub fn heard(&self, sign: SignOfLife, now: u32) {
-        if sign == SignOfLife::Traffic && self.agreement.keepalive.sign == SignOfLife::Pong {
-            return;
+        if self.agreement.keepalive.counts(sign) {
+            self.heard.store(now, Ordering::Relaxed);
         }
-        self.heard.store(now, Ordering::Relaxed);
-        self.pinged.store(0, Ordering::Relaxed);
     }
 
     /// Sets the tick at which the connection ends; 0 takes the limit away.
@@ -196,24 +176,22 @@ impl SocketPeer {
             self.set_deadline(0);
             return self.outbox.close(CloseCause::HandshakeTimeout);
         }
-        let Keepalive { interval, timeout, ping_bytes, .. } = self.agreement.keepalive;
-        if interval == 0 {
-            return;
-        }
-        if self.outbox.take_progress() {
-            // A ping may wait behind much that a slow line is still taking.
-            self.heard(SignOfLife::Pong, now);
-        }
-        let silence = now.saturating_sub(self.heard.load(Ordering::Relaxed));
-        if self.pinged.load(Ordering::Relaxed) == 0 {
-            if silence >= interval {
-                self.pinged.store(1, Ordering::Relaxed);
+        let outlet = match (self.outbox.take_progress(), self.outbox.is_blocked()) {
+            (true, _) => Outlet::Moving,
+            (false, true) => Outlet::Stuck,
+            (false, false) => Outlet::Free,
+        };
+        let look = Look { heard: self.heard.load(Ordering::Relaxed), outlet };
+        let action = self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).handle(look, now);
+        match action {
+            None => {}
+            Some(keepalive::Action::Ping) => {
                 let mut payload = [0_u8; frame::CONTROL_BYTES_MAX];
                 payload[..4].copy_from_slice(&now.to_be_bytes());
-                self.push(frame::ping(&payload[..ping_bytes.min(frame::CONTROL_BYTES_MAX)]), shard);
+                let length = self.agreement.ping_bytes.min(frame::CONTROL_BYTES_MAX);
+                self.push(frame::ping(&payload[..length]), shard);
             }
-        } else if timeout != 0 && silence >= interval + timeout {
-            self.outbox.close(CloseCause::PingTimeout);
+            Some(keepalive::Action::GiveUp) => self.outbox.close(CloseCause::PingTimeout),
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::outbox::{CloseCause, Pushed};
 use super::peer::SocketPeer;
 use crate::clock::Clock;
-use crate::meter::Meters;
+use crate::meter::{Meters, Reason};
 
 /// Octets that one read takes at the most.
 const READ_BYTES: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// One thread's share of the node.
 pub struct Shard {
-    /// Counters of the node.
+    /// What this thread counts.
     pub meters: Arc<Meters>,
     /// The time.
     pub clock: Arc<Clock>,
@@ -53,6 +53,7 @@ pub struct HttpGuard(Rc<Shard>);
 impl Drop for HttpGuard {
     fn drop(&mut self) {
         self.0.http.set(self.0.http.get() - 1);
+        self.0.meters.http_connections.decrement();
     }
 }
 
@@ -101,7 +102,7 @@ impl Shard {
                     self.work.notify_one();
                 }
             }
-            Pushed::Overflow => self.meters.closed_outbox_full.increment(),
+            Pushed::Overflow => self.meters.closed.count(Reason::OutboxFull),
             Pushed::Queued | Pushed::Closed | Pushed::Full(_) => {}
         }
     }
@@ -153,9 +154,13 @@ impl Shard {
             beat.tick().await;
             let now = self.clock.ticks();
             let sessions = self.sessions.borrow();
+            let mut waiting = 0;
             for peer in sessions.values() {
                 peer.tick(now, &self);
+                waiting += peer.outbox.bytes();
             }
+            // Here and not with each frame: a sum that every push and every write had to touch would cost each of them.
+            self.meters.outbox_bytes.set(waiting as u64);
         }
     }
 
@@ -169,6 +174,7 @@ impl Shard {
     /// Counts an HTTP connection for as long as the guard lives.
     pub fn serve_http(self: &Rc<Self>) -> HttpGuard {
         self.http.set(self.http.get() + 1);
+        self.meters.http_connections.increment();
         HttpGuard(Rc::clone(self))
     }
 

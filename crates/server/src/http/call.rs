@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::push::{Judged, Submitter, refused};
 use super::reply::{self, Reply};
-use super::serve::Remote;
+use super::serve::Client;
 use crate::fanout::peer::{Caller, Peer};
 use crate::fanout::shard::Shard;
 use crate::pusher::answer::{self, Refusal, RefusalKind};
@@ -48,13 +48,13 @@ impl Drop for HangUp<'_> {
 }
 
 impl CallService {
-    pub(super) async fn answer(&self, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+        self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
+        let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {
             Ok(_) => self.call(&body, shard).await,
             Err(refusal) => Err(refusal),

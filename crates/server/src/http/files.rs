@@ -7,16 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
-use super::reply::{self, Reply};
+use super::download::Download;
+use super::range::{self, Asked};
+use super::reply::{self, Octets, Reply};
 use super::upgrade::percent_decoded;
-
-/// Octets of the largest file that is served. Files are answered from memory, so this bounds what one request costs.
-pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The directory and how it is served.
 #[derive(Clone, Debug)]
@@ -56,7 +53,7 @@ impl Files {
                 reply::redirect(301, &format!("/{}/", path.trim_start_matches('/')))
             }
             Some(Found::Directory(directory)) => self.list(&directory).await,
-            Some(Found::File(file)) => self.send(&file, headers).await,
+            Some(Found::File(file)) => self.send(&file, method, headers).await,
         }
     }
 
@@ -90,28 +87,28 @@ impl Files {
         }
     }
 
-    async fn send(&self, path: &Path, headers: &HeaderMap) -> Reply {
+    async fn send(&self, path: &Path, method: &Method, headers: &HeaderMap) -> Reply {
         let Ok(metadata) = tokio::fs::metadata(path).await else {
             return reply::text(404, "There is no such file");
         };
-        if metadata.len() > FILE_BYTES_MAX {
-            return reply::text(
-                500,
-                format!("The file is larger than {FILE_BYTES_MAX} octets, the most that is served"),
-            );
-        }
         let modified = metadata.modified().ok();
         let stamp = modified.and_then(|time| HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok());
         if modified.is_some_and(|modified| is_fresh(modified, headers)) {
-            let mut reply = Response::new(Full::default());
+            let mut reply = Response::new(Octets::default());
             *reply.status_mut() = StatusCode::NOT_MODIFIED;
             return reply;
         }
-        let Ok(octets) = tokio::fs::read(path).await else {
-            return reply::text(404, "The file cannot be read");
+        let length = metadata.len();
+        let asked = if *method == Method::GET { range::asked(headers, stamp.as_ref(), length) } else { Asked::Whole };
+        let part = match asked {
+            Asked::Whole => 0..length,
+            Asked::Part(ref part) => part.clone(),
+            Asked::Beyond => return beyond(length),
         };
-        let mut reply = Response::new(Full::new(Bytes::from(octets)));
+        let mut reply = Response::new(Octets::default());
         let out = reply.headers_mut();
+        out.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+        out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Ok(kind) = HeaderValue::from_str(&self.media_type(path)) {
             out.insert(header::CONTENT_TYPE, kind);
         }
@@ -122,6 +119,17 @@ impl Files {
         let cache = self.cache.map_or("no-cache".to_owned(), |time| format!("public, max-age={}", time.as_secs()));
         if let Ok(cache) = HeaderValue::from_str(&cache) {
             out.insert(header::CACHE_CONTROL, cache);
+        }
+        if let Asked::Part(part) = asked {
+            let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            out.insert(header::CONTENT_RANGE, HeaderValue::from_str(&value).expect("digits are valid in a header"));
+            *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        if *method == Method::GET && !part.is_empty() {
+            match Download::open(path, part).await {
+                Ok(download) => *reply.body_mut() = Octets::Download(Box::new(download)),
+                Err(_) => return reply::text(404, "The file cannot be read"),
+            }
         }
         reply
     }
@@ -165,6 +173,15 @@ impl Files {
 enum Found {
     File(PathBuf),
     Directory(PathBuf),
+}
+
+/// RFC 9110 section 15.5.17.
+fn beyond(length: u64) -> Reply {
+    let mut reply = reply::text(416, "The range lies beyond the end of the file");
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+        reply.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    reply
 }
 
 fn is_fresh(modified: SystemTime, headers: &HeaderMap) -> bool {

@@ -4,22 +4,35 @@
 //! service answers everything below its path, as in Crossbar.
 
 mod call;
+mod crowd;
+mod download;
 mod files;
+mod intake;
 mod page;
+mod patience;
 mod push;
+mod range;
 mod reply;
+mod scrape;
 mod serve;
 mod site;
 mod upgrade;
+mod vitals;
+mod watch;
 
 pub use call::CallService;
+pub use crowd::{Bounds, Crowd, House, Place, Refused};
 pub use files::Files;
 pub use files::Listing;
 pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
+pub use patience::Limits;
 pub use push::{PushService, Submitter};
-pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, serve};
+pub use scrape::{Stage, Watch};
+pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, heard, serve};
 pub use site::{Service, Site};
+pub(crate) use watch::is_loopback;
+pub use watch::{Subject, Token, WatchService};
 
 /// Octets of a body where the service has no `post_body_limit`. Without a bound, one request could fill the memory.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;

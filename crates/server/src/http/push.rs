@@ -6,11 +6,8 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Poll;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
@@ -20,8 +17,9 @@ use stentor_wamp::message::Payload;
 use tracing::info;
 
 use super::BODY_BYTES_MAX;
+use super::intake;
 use super::reply::{self, Reply};
-use super::serve::Remote;
+use super::serve::{Client, Remote};
 use crate::fanout::shard::Shard;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
@@ -30,9 +28,6 @@ use crate::pusher::debug::{self, Ending, Report};
 use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm};
-
-/// How long a body may take to arrive. A body that trickles would otherwise hold its connection for ever.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Items of a batch that are published before other tasks of the thread have their turn.
 const BATCH_TURN_ITEMS: usize = 64;
@@ -163,26 +158,26 @@ impl Submitter {
         &self,
         gate: &Gate,
         request: &mut Request<Incoming>,
-        remote: Remote,
+        client: &Client,
         shard: &Shard,
     ) -> Judged {
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
-        let admitted = match gate.admit(&head(gate, request, remote)) {
+        let admitted = match gate.admit(&head(gate, request, client.remote)) {
             Ok(admitted) => admitted,
-            Err(refusal) => return refused(remote.address, Bytes::new(), refusal),
+            Err(refusal) => return refused(client.remote.address, Bytes::new(), refusal),
         };
-        let client = admitted.client;
+        let address = admitted.client;
         let limit = admitted.body_limit.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let body = match read_body(request.body_mut(), limit).await {
+        let body = match intake::read(request.body_mut(), limit, client).await {
             Ok(body) => body,
-            Err(refusal) => return refused(client, Bytes::new(), refusal),
+            Err(refusal) => return refused(address, Bytes::new(), refusal),
         };
         let verified = shard
             .clock
             .timestamp()
             .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
             .and_then(|now| gate.verify(request.uri().query().unwrap_or_default(), &body, now));
-        Judged { client, body, outcome: verified.map(|_| admitted.media) }
+        Judged { client: address, body, outcome: verified.map(|_| admitted.media) }
     }
 }
 
@@ -214,39 +209,6 @@ fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head
     }
 }
 
-/// Reads a body of at most `limit` octets. The usual body is here already, in one piece: it is not copied, and no timer is
-/// set for it.
-async fn read_body(incoming: &mut Incoming, limit: usize) -> Result<Bytes, Refusal> {
-    let mut read = std::pin::pin!(read_frames(incoming, limit));
-    match std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
-            let words = format!("the request's body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
-            Err(Refusal::new(RefusalKind::Malformed, words))
-        }),
-    }
-}
-
-async fn read_frames(incoming: &mut Incoming, limit: usize) -> Result<Bytes, Refusal> {
-    let mut first = Bytes::new();
-    let mut more = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let broken = |_| Refusal::new(RefusalKind::Malformed, "the request's body broke off or is malformed");
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        let total = first.len() + more.len() + data.len();
-        if total > limit {
-            return Err(Refusal::too_large(total as u64, limit));
-        }
-        if first.is_empty() && more.is_empty() {
-            first = data;
-            continue;
-        }
-        more.extend_from_slice(&std::mem::take(&mut first));
-        more.extend_from_slice(&data);
-    }
-    Ok(if more.is_empty() { first } else { more.freeze() })
-}
-
 /// An answer with the refusal's status, headers and body.
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let mut reply = reply::json(refusal.status(), refusal.body());
@@ -259,13 +221,13 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 }
 
 impl PushService {
-    pub(super) async fn answer(&self, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
-        self.submitter.answer(request, async |gate, request| self.post(gate, request, remote, shard).await).await
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+        self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
     }
 
-    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, remote: Remote, shard: &Rc<Shard>) -> Reply {
+    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let Judged { client, body, outcome } = self.submitter.judge(gate, request, remote, shard).await;
+        let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {
             Ok(media) => self.publish_all(media, &body, shard).await,
             Err(refusal) => Err(refusal),

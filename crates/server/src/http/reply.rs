@@ -1,16 +1,64 @@
 //! Answers: the few shapes that all services share.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::download::Download;
+
 /// What every service answers with.
-pub(crate) type Reply = Response<Full<Bytes>>;
+pub(crate) type Reply = Response<Octets>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Octets {
+    /// It is there.
+    Whole(Full<Bytes>),
+    /// It comes from a file, piece by piece.
+    Download(Box<Download>),
+}
+
+impl Default for Octets {
+    fn default() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
+impl Body for Octets {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(octets) => Pin::new(octets).poll_frame(cx).map_err(|never| match never {}),
+            Self::Download(download) => download.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(octets) => octets.is_end_stream(),
+            Self::Download(download) => download.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(octets) => octets.size_hint(),
+            Self::Download(download) => SizeHint::with_exact(download.left()),
+        }
+    }
+}
 
 /// An answer with a body of that type.
 pub(crate) fn with_body(status: u16, media_type: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(Octets::Whole(Full::new(body.into())));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     reply

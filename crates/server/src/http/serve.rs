@@ -1,24 +1,32 @@
 //! One HTTP connection: from the accepted stream to its requests.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::service::{HttpService, service_fn};
+use hyper::{Method, Request, StatusCode, Version};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::crowd::{Crowd, Place};
+use super::patience::{Fault, Limits, Patience, Phase, Verdict};
 use super::reply::{self, Reply};
+use super::scrape::Watch;
 use super::site::{Service, Site};
-use super::{HEAD_BYTES_MAX, page, upgrade};
+use super::vitals::{Vitals, Watched};
+use super::watch as local;
+use super::{HEAD_BYTES_MAX, intake, page, upgrade};
 use crate::fanout::shard::Shard;
+use crate::meter::{Meters, Reason};
 use crate::socket::SocketService;
 use crate::socket::io::Stream;
 
@@ -31,8 +39,12 @@ pub struct Ingress {
     pub access_log: bool,
     /// The `Strict-Transport-Security` of answers over TLS.
     pub hsts: Option<String>,
-    /// How long a request's headers may take, and how long a connection may idle.
-    pub head_timeout: Duration,
+    /// How long each step of a connection may take.
+    pub limits: Limits,
+    /// Its connections.
+    pub crowd: Arc<Crowd>,
+    /// Who tells programs on this machine about the node, where nobody else can reach the endpoint.
+    pub local_watch: Option<Arc<Watch>>,
 }
 
 /// What answers on a transport.
@@ -83,57 +95,190 @@ pub struct Remote {
     pub tls: bool,
 }
 
+/// The client of one connection, as services see it.
+pub(super) struct Client {
+    pub(super) remote: Remote,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) ingress: Arc<Ingress>,
+    shard: Rc<Shard>,
+}
+
+impl Client {
+    pub(super) fn meters(&self) -> &Meters {
+        &self.shard.meters
+    }
+}
+
+/// Waits for the first octet of a connection, or whatever else makes it readable. Until then it costs a task and its
+/// socket: buffers and TLS begin when somebody speaks. False when nothing came in time or the node goes down.
+pub async fn heard(
+    readable: impl Future<Output = io::Result<()>>,
+    ingress: &Ingress,
+    shard: &Shard,
+    mut shutdown: watch::Receiver<bool>,
+) -> bool {
+    let mut patience = Patience::new(ingress.limits, shard.clock.uptime());
+    let silence = Vitals::default().sample();
+    let mut readable = std::pin::pin!(readable);
+    loop {
+        let step = match patience.look(silence, ingress.crowd.density(), shard.clock.uptime()) {
+            Verdict::Wait(step) => step,
+            Verdict::Over(_) => {
+                shard.meters.closed.count(Reason::Silent);
+                return false;
+            }
+        };
+        tokio::select! {
+            outcome = readable.as_mut() => return outcome.is_ok(),
+            _ = shutdown.wait_for(|down| *down) => return false,
+            () = tokio::time::sleep(step) => {}
+        }
+    }
+}
+
 /// Serves the requests of one connection until it ends, is upgraded, or the node goes down.
 pub async fn serve(
     arrival: Arrival,
     remote: Remote,
+    place: Place,
     ingress: Arc<Ingress>,
     shard: Rc<Shard>,
     shutdown: watch::Receiver<bool>,
 ) {
+    let client = Rc::new(Client { remote, vitals: Arc::default(), ingress, shard });
     match arrival {
-        Arrival::Plain(stream) => serve_on(TokioIo::new(stream), remote, ingress, shard, shutdown).await,
-        Arrival::Owned(stream) => serve_on(TokioIo::new(stream), remote, ingress, shard, shutdown).await,
+        Arrival::Plain(stream) => serve_on(stream, place, client, shutdown).await,
+        Arrival::Owned(stream) => serve_on(stream, place, client, shutdown).await,
     }
 }
 
-async fn serve_on<S>(
-    io: TokioIo<S>,
-    remote: Remote,
-    ingress: Arc<Ingress>,
-    shard: Rc<Shard>,
-    mut shutdown: watch::Receiver<bool>,
-) where
+async fn serve_on<S>(stream: S, place: Place, client: Rc<Client>, shutdown: watch::Receiver<bool>)
+where
     S: Stream + 'static,
 {
-    let _guard = shard.serve_http();
-    let head_timeout = ingress.head_timeout;
+    let _guard = client.shard.serve_http();
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&client.vitals), Some(place)));
+    let for_service = Rc::clone(&client);
     let service = service_fn(move |request| {
-        let (ingress, shard) = (Arc::clone(&ingress), Rc::clone(&shard));
-        async move { Ok::<_, Infallible>(answer(request, remote, &ingress, &shard).await) }
+        let client = Rc::clone(&for_service);
+        async move { Ok::<_, Infallible>(answer(request, &client).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        // Patience has deadlines for more than heads, and costs no timer for each request.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = shutdown.wait_for(|down| *down) => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+    if let Some(Err(error)) = watch_over(connection, &client, shutdown).await {
+        if error.is_parse_too_large() {
+            client.meters().closed.count(Reason::HeadTooLarge);
+        } else if error.is_parse() {
+            client.meters().closed.count(Reason::Malformed);
         }
-    };
-    if let Err(error) = outcome {
         debug!(%error, "http connection ended");
     }
 }
 
-async fn answer(mut request: Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
+/// Runs a connection to its end; nothing where it had to be given up.
+async fn watch_over<C>(connection: C, client: &Client, mut shutdown: watch::Receiver<bool>) -> Option<hyper::Result<()>>
+where
+    C: Future<Output = hyper::Result<()>> + Graceful,
+{
+    let ingress = &client.ingress;
+    let mut connection = std::pin::pin!(connection);
+    let mut patience = Patience::new(ingress.limits, client.shard.clock.uptime());
+    let mut look = std::pin::pin!(tokio::time::sleep(ingress.limits.step()));
+    let (mut going_down, mut condemned) = (false, false);
+    loop {
+        tokio::select! {
+            outcome = connection.as_mut() => return Some(outcome),
+            _ = shutdown.wait_for(|down| *down), if !going_down => {
+                going_down = true;
+                connection.as_mut().end_gracefully();
+            }
+            () = look.as_mut() => {
+                let sample = client.vitals.sample();
+                let step = match patience.look(sample, ingress.crowd.density(), client.shard.clock.uptime()) {
+                    Verdict::Wait(step) => step,
+                    // Whoever was told and is still there at the next look is told no more.
+                    Verdict::Over(_) if condemned => return None,
+                    Verdict::Over(fault) => {
+                        condemned = true;
+                        if condemn(fault, client) == Sentence::Drop {
+                            return None;
+                        }
+                        ingress.limits.step()
+                    }
+                };
+                look.as_mut().reset(tokio::time::Instant::now() + step);
+            }
+        }
+    }
+}
+
+/// The one method of a connection that is not in `Future`.
+trait Graceful {
+    /// Ends it after the request that is being served.
+    fn end_gracefully(self: Pin<&mut Self>);
+}
+
+impl<I, S> Graceful for UpgradeableConnection<I, S>
+where
+    S: HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S::ResBody: Body + 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// What becomes of a connection whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sentence {
+    /// It ends by itself, with an answer.
+    Tell,
+    /// It is dropped.
+    Drop,
+}
+
+fn condemn(fault: Fault, client: &Client) -> Sentence {
+    let (reason, sentence) = match fault {
+        Fault::Silent => (Reason::Silent, Sentence::Drop),
+        Fault::Idle => (Reason::Idle, Sentence::Drop),
+        Fault::Write => (Reason::WriteTimeout, Sentence::Drop),
+        // It has had its answer and its reason is counted.
+        Fault::Linger => return Sentence::Drop,
+        Fault::Head => {
+            client.vitals.say_too_slow();
+            (Reason::HeadTimeout, Sentence::Tell)
+        }
+        Fault::Body => {
+            client.vitals.end_reading();
+            (Reason::BodyTimeout, Sentence::Tell)
+        }
+    };
+    client.meters().closed.count(reason);
+    debug!(?fault, "the patience with an http connection is over");
+    sentence
+}
+
+async fn answer(mut request: Request<Incoming>, client: &Client) -> Reply {
+    let (ingress, remote) = (&*client.ingress, client.remote);
+    client.vitals.begin_request();
+    client.vitals.set_unread(!request.body().is_end_stream());
     let line = ingress.access_log.then(|| format!("{} {}", request.method(), request.uri().path()));
-    let mut reply = route(&mut request, remote, ingress, shard).await;
+    let mut reply = route(&mut request, client).await;
+    client.meters().requests.count(reply.status().as_u16());
+    if client.vitals.is_unread() {
+        Box::pin(intake::skip(&mut request, client)).await;
+    }
+    if client.vitals.is_unread() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What follows on this connection is a body that nobody reads.
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(hsts) = &ingress.hsts
         && remote.tls
         && let Ok(value) = HeaderValue::from_str(hsts)
@@ -144,41 +289,57 @@ async fn answer(mut request: Request<Incoming>, remote: Remote, ingress: &Ingres
         let client = remote.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
         info!(target: "access", %client, status = reply.status().as_u16(), "{line}");
     }
+    client.vitals.enter(Phase::Head);
     reply
 }
 
 /// Only the pusher's future is kept in place; those of services that are asked less often are boxed, or every publication
 /// would carry room for the largest of them.
-async fn route(request: &mut Request<Incoming>, remote: Remote, ingress: &Ingress, shard: &Rc<Shard>) -> Reply {
+async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
+    let shard = &client.shard;
     // RFC 9112 section 3.2: a request without one Host means different things to different readers.
     if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
-        return reply::text(400, "A request has exactly one Host header");
+        let mut reply = reply::text(400, "A request has exactly one Host header");
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return reply;
     }
-    let site = match &ingress.front {
-        Front::Socket { service, status_page } => return socket(request, service, *status_page, shard),
+    let site = match &client.ingress.front {
+        Front::Socket { service, status_page } => return socket(request, service, *status_page, client),
         Front::Site(site) => site,
     };
     let path = request.uri().path();
+    if let Some(watch) = &client.ingress.local_watch
+        && let Some(question) = local::question(path)
+        && !site.claims(path)
+        && local::is_local(request, client.remote)
+    {
+        return Box::pin(local::answer(watch, question, request.method())).await;
+    }
     let Some((service, rest)) = site.find(path) else {
         return reply::text(404, format!("No service is configured on {path}"));
     };
     match &**service {
         Service::Files(files) => Box::pin(files.reply(request.method(), path, rest, request.headers())).await,
-        Service::Socket(service, page) => socket(request, service, *page, shard),
-        Service::Push(service) => service.answer(request, remote, shard).await,
-        Service::Call(service) => Box::pin(service.answer(request, remote, shard)).await,
+        Service::Socket(service, page) => socket(request, service, *page, client),
+        Service::Push(service) => service.answer(request, client, shard).await,
+        Service::Call(service) => Box::pin(service.answer(request, client, shard)).await,
         Service::Redirect(location) => reply::redirect(303, location),
         Service::Json(page) => page.reply(),
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
+        Service::Watch(service) => Box::pin(service.answer(request.method(), rest, request.headers())).await,
     }
 }
 
-fn socket(request: &mut Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, shard: &Rc<Shard>) -> Reply {
+fn socket(request: &mut Request<Incoming>, service: &Arc<SocketService>, page: StatusPage, client: &Client) -> Reply {
+    if client.vitals.is_unread() {
+        // RFC 6455 section 4.1: a handshake is a GET, and what follows it are frames.
+        return reply::text(400, "A request for a WebSocket has no body");
+    }
     let window = request.method() == Method::GET && !upgrade::is_upgrade(request.headers());
     match page {
         StatusPage::WithVersion if window => page::socket_status(true),
         StatusPage::Plain if window => page::socket_status(false),
-        _ => upgrade::upgrade(request, service, shard),
+        _ => upgrade::upgrade(request, service, &client.shard),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CallService, Files, JsonPage, NodeInfo, PushService, StatusPage};
+use super::{CallService, Files, JsonPage, NodeInfo, PushService, StatusPage, WatchService};
 use crate::socket::SocketService;
 
 /// What answers below one path.
@@ -24,6 +24,8 @@ pub enum Service {
     NodeInfo(NodeInfo),
     /// The built-in demo page and its client.
     Demo,
+    /// Metrics or health.
+    Watch(WatchService),
 }
 
 #[derive(Debug)]
@@ -50,6 +52,16 @@ impl Site {
     /// The service of a request's path, and the rest of that path without a slash in front.
     #[must_use]
     pub fn find<'p>(&self, path: &'p str) -> Option<(&Arc<Service>, &'p str)> {
+        self.find_route(path).map(|(route, rest)| (&route.service, rest))
+    }
+
+    /// Whether a path has a service of its own, not just that of `/`.
+    #[must_use]
+    pub fn claims(&self, path: &str) -> bool {
+        self.find_route(path).is_some_and(|(route, _)| !route.segments.is_empty())
+    }
+
+    fn find_route<'p>(&self, path: &'p str) -> Option<(&Route, &'p str)> {
         self.routes.iter().find_map(|route| {
             let mut rest = path.trim_start_matches('/');
             for segment in &route.segments {
@@ -59,7 +71,7 @@ impl Site {
                 }
                 rest = behind;
             }
-            Some((&route.service, rest))
+            Some((route, rest))
         })
     }
 
@@ -95,6 +107,7 @@ mod tests {
         check("/pushed", ("/", "pushed"));
         check("/api/v1/x", ("api/v1", "x"));
         check("/api/v2", ("api", "v2"));
-        assert!(Site::default().find("/").is_none());
+        assert!(site.claims("/api/v2") && !site.claims("/pushed"));
+        assert!(Site::default().find("/").is_none() && !Site::default().claims("/"));
     }
 }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
@@ -15,9 +14,12 @@ use stentor_websocket::handshake::{self, HttpVersion, Refusal};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::reply::{self, Reply};
+use super::crowd::Place;
+use super::reply::{self, Octets, Reply};
+use super::vitals::Watched;
 use crate::fanout::peer::Agreement;
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::socket::connection::{Connection, Opening};
 use crate::socket::io::{Io, Stream};
 use crate::socket::{SocketService, SubprotocolRule};
@@ -42,7 +44,7 @@ pub(crate) fn upgrade(request: &mut Request<Incoming>, service: &Arc<SocketServi
         Err(reply) => *reply,
         Ok(handshake) => {
             if !service.open.increment_below(service.habits.connections_max as u64) {
-                shard.meters.refused_full.increment();
+                shard.meters.closed.count(Reason::SessionsFull);
                 return reply::text(503, "The transport is full (max_sessions)");
             }
             let (reply, agreement, compression) = handshake.into_parts();
@@ -62,7 +64,7 @@ struct Handshake {
 
 impl Handshake {
     fn into_parts(self) -> (Reply, Agreement, Option<Agreed>) {
-        let mut reply = Response::new(Full::new(Bytes::new()));
+        let mut reply = Response::new(Octets::default());
         *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = reply.headers_mut();
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -119,6 +121,7 @@ fn negotiate(request: &Request<Incoming>, service: &SocketService) -> Result<Han
         fragment_bytes: service.habits.fragment_bytes,
         outbox_bytes_max: service.habits.outbox_bytes_max,
         keepalive: service.habits.keepalive,
+        ping_bytes: service.habits.ping_bytes,
     };
     Ok(Handshake { accept, subprotocol, extension, agreement, compression })
 }
@@ -156,7 +159,8 @@ fn start(
                 return;
             }
         };
-        let (io, leftover) = take_apart(upgraded);
+        // The place among the connections of the transport is given back when the session has ended.
+        let (io, leftover, _place) = take_apart(upgraded);
         if let (Io::Plain(stream), false) = (&io, service.habits.nodelay) {
             // A socket that refuses the option works all the same.
             drop(stream.set_nodelay(false));
@@ -168,14 +172,20 @@ fn start(
 }
 
 /// The stream below HTTP, so that a plain socket can be written by every thread.
-fn take_apart(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return (Io::Plain(Arc::new(parts.io.into_inner())), parts.read_buf),
+fn take_apart(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes, Option<Place>) {
+    let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
+        Ok(parts) => {
+            let (stream, place) = parts.io.into_inner().into_parts();
+            return (Io::Plain(Arc::new(stream)), parts.read_buf, place);
+        }
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<Box<dyn Stream>>>() {
-        Ok(parts) => (Io::Owned(parts.io.into_inner()), parts.read_buf),
-        Err(upgraded) => (Io::Owned(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+    match upgraded.downcast::<TokioIo<Watched<Box<dyn Stream>>>>() {
+        Ok(parts) => {
+            let (stream, place) = parts.io.into_inner().into_parts();
+            (Io::Owned(stream), parts.read_buf, place)
+        }
+        Err(upgraded) => (Io::Owned(Box::new(TokioIo::new(upgraded))), Bytes::new(), None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listening sockets, and the hand-over of accepted connections to the threads.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,16 +15,25 @@ use tracing::{debug, error, warn};
 
 use super::tls;
 use crate::config::{EndpointConfig, IpVersion};
-use crate::http::Ingress;
+use crate::http::{Ingress, Place, Refused};
+use crate::meter::{Meters, Reason};
 
 /// How long accepting pauses when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often one complaint is logged at the most; whoever can cause it could otherwise fill the disk with it.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
+/// What somebody hears for whom there is no place. It fits the socket's buffer, so nobody waits for its being read.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+Content-Type: text/plain; charset=utf-8\r\nContent-Length: 36\r\n\r\nThe server has too many connections\n";
 
 /// A connection on its way to its thread.
 pub(super) struct Incoming {
     pub(super) stream: Accepted,
     pub(super) ingress: Arc<Ingress>,
     pub(super) tls: Option<Arc<TlsAcceptor>>,
+    pub(super) place: Place,
 }
 
 /// A stream that belongs to no thread yet.
@@ -164,9 +173,11 @@ pub(super) async fn accept(
     listener: Listener,
     ingress: Arc<Ingress>,
     threads: Vec<mpsc::Sender<Incoming>>,
+    meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut turn = 0;
+    let (mut exhausted, mut full, mut busy) = (Complaint::default(), Complaint::default(), Complaint::default());
     loop {
         let stream = tokio::select! {
             stream = listener.next() => stream,
@@ -174,12 +185,30 @@ pub(super) async fn accept(
         };
         match stream {
             Ok(stream) => {
+                let place = match ingress.crowd.enter(stream.address()) {
+                    Ok(place) => place,
+                    Err(refused) => {
+                        refuse(&stream, refused, &listener, &meters);
+                        if full.is_due() {
+                            warn!(?refused, address = %listener.address, "connections are refused");
+                        }
+                        continue;
+                    }
+                };
                 turn = (turn + 1) % threads.len();
-                let incoming = Incoming { stream, ingress: Arc::clone(&ingress), tls: listener.tls.clone() };
-                hand_over(incoming, &threads, turn);
+                let incoming = Incoming { stream, ingress: Arc::clone(&ingress), tls: listener.tls.clone(), place };
+                if hand_over(incoming, &threads, turn).is_none() {
+                    meters.closed.count(Reason::ThreadsBusy);
+                    if busy.is_due() {
+                        warn!("every thread has too many connections waiting, so some are closed");
+                    }
+                }
             }
             Err(error) if is_exhaustion(&error) => {
-                warn!(%error, address = %listener.address, "no connection can be accepted for now");
+                meters.accept_exhausted.increment();
+                if exhausted.is_due() {
+                    warn!(%error, address = %listener.address, "no connection can be accepted for now");
+                }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
             // The client has gone before it was accepted; the next one is waiting.
@@ -189,10 +218,10 @@ pub(super) async fn accept(
 }
 
 /// Gives a connection to the thread whose turn it is, or to the first one after it that takes it.
-fn hand_over(mut incoming: Incoming, threads: &[mpsc::Sender<Incoming>], turn: usize) {
+fn hand_over(mut incoming: Incoming, threads: &[mpsc::Sender<Incoming>], turn: usize) -> Option<()> {
     for place in (0..threads.len()).map(|step| (turn + step) % threads.len()) {
         match threads[place].try_send(incoming) {
-            Ok(()) => return,
+            Ok(()) => return Some(()),
             Err(mpsc::error::TrySendError::Full(back)) => incoming = back,
             Err(mpsc::error::TrySendError::Closed(back)) => {
                 error!(thread = place, "a serving thread has ended; the others take its connections");
@@ -200,7 +229,49 @@ fn hand_over(mut incoming: Incoming, threads: &[mpsc::Sender<Incoming>], turn: u
             }
         }
     }
-    warn!("every thread has too many connections waiting, so one is closed");
+    None
+}
+
+/// Closes a connection for which there is no place, with a word where that costs nothing: over TLS it would cost a
+/// handshake.
+fn refuse(stream: &Accepted, refused: Refused, listener: &Listener, meters: &Meters) {
+    match refused {
+        Refused::Full => meters.closed.count(Reason::ConnectionsFull),
+        Refused::Address => meters.closed.count(Reason::AddressFull),
+    }
+    if listener.tls.is_none() {
+        // The socket does not block, and whoever has gone misses nothing.
+        drop(match stream {
+            Accepted::Tcp(stream, _) => (&*stream).write(FULL),
+            Accepted::Unix(stream) => (&*stream).write(FULL),
+        });
+    }
+}
+
+/// Something that is worth a line in the log now and then.
+#[derive(Debug, Default)]
+struct Complaint(Option<tokio::time::Instant>);
+
+impl Complaint {
+    /// Whether it is time for the line.
+    fn is_due(&mut self) -> bool {
+        let now = tokio::time::Instant::now();
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= COMPLAINT_PAUSE);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
+impl Accepted {
+    /// Who is at the other end; nothing on a Unix socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// Whether the process or the machine has run out of something; waiting lets some connections end.

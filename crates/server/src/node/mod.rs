@@ -1,5 +1,6 @@
 //! A running node: threads, listeners, signals, and the wiring from the configuration to services.
 
+mod descriptors;
 mod listen;
 pub mod preflight;
 mod run;

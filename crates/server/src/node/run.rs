@@ -1,6 +1,5 @@
 //! The life of a node: threads up, listeners open, requests served, everything drained.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,6 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
 use super::listen::{self, Accepted, Incoming};
@@ -17,8 +17,8 @@ use super::wiring::{self, Echo, Wired};
 use crate::clock::Clock;
 use crate::config::{NodeConfig, TransportKind};
 use crate::fanout::shard::Shard;
-use crate::http::{Arrival, Remote, serve};
-use crate::meter::Meters;
+use crate::http::{Arrival, Ingress, Remote, Stage, Watch, heard, serve};
+use crate::meter::{Meters, Reason, Tally};
 use crate::socket::io::Stream;
 use crate::task;
 
@@ -27,9 +27,6 @@ const HANDOVER_MAX: usize = 1024;
 
 /// How long sessions have to answer the GOODBYE of a node that goes down.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a TLS handshake may take.
-const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a node is to run.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +63,7 @@ pub struct Running {
     /// Ends the threads.
     shutdown: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    /// What it counts.
-    pub meters: Arc<Meters>,
+    watch: Arc<Watch>,
     /// Where it listens.
     pub open: Vec<Open>,
 }
@@ -78,7 +74,10 @@ pub struct Running {
 /// When an endpoint cannot be opened or a service is refused.
 pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartError> {
     let mut seed = random_seed;
-    let wired = wiring::wire(&config, settings.echo, &mut seed).map_err(|sentence| StartError(vec![sentence]))?;
+    let tally = Tally::new(settings.threads.max(1));
+    let clock = Arc::new(Clock::default());
+    let wiring::Wiring { routers: wired, watch } = wiring::wire(&config, settings.echo, (&tally, &clock), &mut seed)
+        .map_err(|sentence| StartError(vec![sentence]))?;
     let (listeners, faults): (Vec<_>, Vec<_>) = config
         .routers
         .iter()
@@ -94,14 +93,12 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     }
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
-    let meters = Arc::new(Meters::default());
-    let clock = Arc::new(Clock::default());
     let mut senders = Vec::new();
     let mut threads = Vec::new();
-    for number in 0..settings.threads.max(1) {
+    for (number, meters) in tally.serving().enumerate() {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
         senders.push(sender);
-        let (meters, clock, down, seed) = (Arc::clone(&meters), Arc::clone(&clock), down.clone(), random_seed());
+        let (meters, clock, down, seed) = (Arc::clone(meters), Arc::clone(&clock), down.clone(), random_seed());
         let thread = std::thread::Builder::new()
             .name(format!("stentor-{number}"))
             .spawn(move || serve_thread(receiver, meters, clock, down, seed))
@@ -115,9 +112,11 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         let (address, url) = (listener.address.clone(), listener.url.clone());
         info!(transport = %transport.id, %address, %url, "listening");
         open.push(Open { transport: transport.id.clone(), address, url });
-        accepting.push(tokio::spawn(listen::accept(listener, Arc::clone(ingress), senders.clone(), closed.clone())));
+        let (ingress, meters) = (Arc::clone(ingress), Arc::clone(tally.accepting()));
+        accepting.push(tokio::spawn(listen::accept(listener, ingress, senders.clone(), meters, closed.clone())));
     }
-    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, meters, open })
+    watch.enter(Stage::Ready);
+    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, watch, open })
 }
 
 /// What clients of a transport speak.
@@ -145,9 +144,16 @@ impl Running {
         Ok(())
     }
 
+    /// What it has counted until now.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        self.watch.sum()
+    }
+
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, meters, .. } = self;
+        let Self { closing, listeners, shutdown, threads, watch, .. } = self;
+        watch.enter(Stage::Draining);
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
         for listener in listeners {
@@ -160,15 +166,15 @@ impl Running {
         if !joined.await.unwrap_or(false) {
             debug!("a thread had panicked");
         }
+        let meters = watch.sum();
+        let closed = |reason| meters.closed.get(reason);
         info!(
             publications = meters.publications.get(),
             events = meters.events.get(),
             submissions_refused = meters.submissions_refused.get(),
-            closed_outbox_full = meters.closed_outbox_full.get(),
-            closed_ping_timeout = meters.closed_ping_timeout.get(),
-            closed_handshake_timeout = meters.closed_handshake_timeout.get(),
-            closed_violation = meters.closed_violation.get(),
-            refused_full = meters.refused_full.get(),
+            outbox_full = closed(Reason::OutboxFull),
+            ping_timeout = closed(Reason::PingTimeout),
+            closed = meters.closed.total(),
             tasks_panicked = meters.tasks_panicked.get(),
             "what this node did"
         );
@@ -226,31 +232,64 @@ async fn drain(shard: &Rc<Shard>) {
     }
 }
 
-/// Takes a connection into this thread and serves it.
+/// Takes a connection into this thread and serves it. The parts that need room are boxed when somebody speaks, because a
+/// crowd of those who do not is the cheapest way to fill a server's memory.
 async fn welcome(incoming: Incoming, shard: Rc<Shard>, shutdown: watch::Receiver<bool>) {
-    let Incoming { stream, ingress, tls } = incoming;
-    let (arrival, address) = match adopt(stream) {
-        Ok(adopted) => adopted,
+    let Incoming { stream, ingress, tls, place } = incoming;
+    let remote = Remote { address: stream.address(), tls: tls.is_some() };
+    let arrival = match adopt(stream, &ingress, &shard, &shutdown).await {
+        Ok(Some(arrival)) => arrival,
+        Ok(None) => return,
         Err(error) => return debug!(%error, "a connection ended before it began"),
     };
-    let address = address.map(|address| address.ip().to_canonical());
-    let remote = Remote { address, tls: tls.is_some() };
     let arrival = match (arrival, tls) {
         (Arrival::Plain(stream), Some(acceptor)) => {
-            match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Arrival::Owned(Box::new(stream) as Box<dyn Stream>),
-                Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
-                Err(_) => return debug!("a TLS handshake took too long"),
-            }
+            let Some(stream) = Box::pin(secured(stream, &acceptor, ingress.limits.head, &shard)).await else { return };
+            Arrival::Owned(stream)
         }
         (arrival, _) => arrival,
     };
-    serve(arrival, remote, ingress, shard, shutdown).await;
+    Box::pin(serve(arrival, remote, place, ingress, shard, shutdown)).await;
 }
 
-fn adopt(stream: Accepted) -> std::io::Result<(Arrival, Option<SocketAddr>)> {
+/// The stream on this thread's runtime once something has come on it; nothing where nothing came in time.
+async fn adopt(
+    stream: Accepted,
+    ingress: &Ingress,
+    shard: &Shard,
+    shutdown: &watch::Receiver<bool>,
+) -> std::io::Result<Option<Arrival>> {
     Ok(match stream {
-        Accepted::Tcp(stream, address) => (Arrival::Plain(TcpStream::from_std(stream)?), Some(address)),
-        Accepted::Unix(stream) => (Arrival::Owned(Box::new(UnixStream::from_std(stream)?) as Box<dyn Stream>), None),
+        Accepted::Tcp(stream, _) => {
+            let stream = TcpStream::from_std(stream)?;
+            heard(stream.readable(), ingress, shard, shutdown.clone()).await.then_some(Arrival::Plain(stream))
+        }
+        Accepted::Unix(stream) => {
+            let stream = UnixStream::from_std(stream)?;
+            let heard = heard(stream.readable(), ingress, shard, shutdown.clone()).await;
+            heard.then(|| Arrival::Owned(Box::new(stream)))
+        }
     })
+}
+
+/// The stream behind a TLS handshake, if there is one in time.
+async fn secured(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    timeout: Duration,
+    shard: &Shard,
+) -> Option<Box<dyn Stream>> {
+    match tokio::time::timeout(timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            shard.meters.closed.count(Reason::TlsFailed);
+            debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            shard.meters.closed.count(Reason::TlsTimeout);
+            debug!("a TLS handshake took too long");
+            None
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stentor_model::SessionId;
+use stentor_model::{Secret, SessionId};
 use stentor_wamp::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
 use stentor_wamp::codec::Format;
 use stentor_wamp::identity::{Features, Identity};
@@ -15,26 +15,29 @@ use stentor_wamp::permission::{Permissions, Rule};
 use stentor_wamp::router::{MetaApi, Settings};
 use stentor_wamp::session::RequestIds;
 use stentor_wamp::uri::{self, Match};
+use stentor_websocket::closing::Failure;
 use stentor_websocket::decoder::{MaskRule, Utf8Rule};
 use stentor_websocket::deflate::Policy;
 use stentor_websocket::handshake::{NullOrigin, Origins};
+use stentor_websocket::keepalive::{self, SignOfLife};
 
-use crate::clock::ticks_of;
+use super::descriptors;
+use crate::clock::{Clock, ticks_of};
 use crate::config::{
-    self, AuthConfig, GateOptions, NodeConfig, PathConfig, PublisherKind, RealmConfig, RouterConfig, TransportConfig,
-    TransportKind, WebSocketConfig,
+    self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
+    RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
-use crate::fanout::peer::{Keepalive, SignOfLife};
 use crate::http::{
-    BODY_BYTES_MAX, Caching, CallService, CrossOrigin, Files, Front, Ingress, JsonPage, Listing, NodeInfo, PushService,
-    Service, Site, StatusPage, Submitter,
+    BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
+    Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
+    is_loopback,
 };
-use crate::meter::Gauge;
+use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
-use crate::socket::{CloseEcho, Failure, Habits, SocketService, Speech, SubprotocolRule};
+use crate::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 
 /// One router of the node: its realms, and what its transports serve.
 #[derive(Debug)]
@@ -43,6 +46,15 @@ pub struct Wired {
     pub directory: Arc<Directory>,
     /// What each transport of the configuration serves, in its order.
     pub fronts: Vec<Arc<Ingress>>,
+}
+
+/// A configuration come to life.
+#[derive(Debug)]
+pub struct Wiring {
+    /// The routers, in the order of the configuration.
+    pub routers: Vec<Wired>,
+    /// Who knows how the node does.
+    pub watch: Arc<Watch>,
 }
 
 /// Whether the test-only echo services may run.
@@ -58,25 +70,47 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub fn wire(config: &NodeConfig, echo: Echo, seed: &mut impl FnMut() -> u64) -> Result<Vec<Wired>, String> {
-    let memories = Arc::default();
-    config.routers.iter().map(|router| wire_router(router, &memories, echo, seed)).collect()
+pub fn wire(
+    config: &NodeConfig,
+    echo: Echo,
+    (tally, clock): (&Tally, &Arc<Clock>),
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wiring, String> {
+    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
+    let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
+    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
+    let house = House::new(descriptors::for_connections());
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch) };
+    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
+    let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
+    Ok(Wiring { routers, watch })
 }
 
-fn wire_router(
-    config: &RouterConfig,
-    memories: &Arc<Memories>,
-    echo: Echo,
-    seed: &mut impl FnMut() -> u64,
-) -> Result<Wired, String> {
+/// What all routers of a node have in common.
+struct Shared {
+    memories: Arc<Memories>,
+    house: Arc<House>,
+    watch: Arc<Watch>,
+}
+
+fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
     let realms = config.realms.iter().map(|realm| {
         let name = realm.name.clone();
         (name.clone(), Realm::new(name, settings(realm), seed()))
     });
-    let directory = Arc::new(Directory(realms.collect()));
+    Arc::new(Directory(realms.collect()))
+}
+
+fn wire_router(
+    config: &RouterConfig,
+    directory: Arc<Directory>,
+    shared: &Shared,
+    echo: Echo,
+    seed: &mut impl FnMut() -> u64,
+) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, memories, open: Arc::default(), echo, seed };
+        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -116,7 +150,7 @@ fn settings(realm: &RealmConfig) -> Settings {
 
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
-    memories: &'b Arc<Memories>,
+    shared: &'b Shared,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     echo: Echo,
@@ -125,6 +159,7 @@ struct Builder<'b, S> {
 
 impl<S: FnMut() -> u64> Builder<'_, S> {
     fn ingress(&mut self, transport: &TransportConfig) -> Result<Ingress, String> {
+        let crowd = Crowd::new(bounds(&transport.limits), Arc::clone(&self.shared.house));
         match &transport.kind {
             TransportKind::WebSocket(socket) => Ok(Ingress {
                 front: Front::Socket {
@@ -133,7 +168,9 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 },
                 access_log: false,
                 hsts: None,
-                head_timeout: non_zero(socket.options.open_handshake_timeout),
+                limits: limits(&transport.limits, socket.options.open_handshake_timeout),
+                crowd,
+                local_watch: None,
             }),
             TransportKind::Web { paths, options } => {
                 let mut site = Site::default();
@@ -145,7 +182,10 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                     front: Front::Site(site),
                     access_log: options.access_log,
                     hsts,
-                    head_timeout: non_zero(options.client_timeout),
+                    limits: limits(&transport.limits, options.client_timeout),
+                    crowd,
+                    local_watch: (options.observability && is_local(&transport.endpoint))
+                        .then(|| Arc::clone(&self.shared.watch)),
                 })
             }
         }
@@ -202,9 +242,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
         site.add(path, service);
         Ok(())
+    }
+
+    fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
+        Service::Watch(WatchService { subject, token: token.map(Token::new), watch: Arc::clone(&self.shared.watch) })
     }
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
@@ -219,7 +265,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
         });
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
-        Ok(Submitter::new(conditions, Arc::clone(self.memories), Arc::clone(realm), identity, path))
+        Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))
     }
 
     fn socket(&self, config: &WebSocketConfig) -> SocketService {
@@ -245,6 +291,15 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
     }
 }
 
+/// Whether only programs on this machine can reach an endpoint. Names other than `localhost` are not resolved here: what
+/// they mean may change.
+fn is_local(endpoint: &EndpointConfig) -> bool {
+    match endpoint {
+        EndpointConfig::Tcp { interface, .. } => interface.as_deref().is_some_and(is_loopback),
+        EndpointConfig::Unix { .. } => true,
+    }
+}
+
 fn status_page(options: &config::WebSocketOptions) -> StatusPage {
     match (options.enable_webstatus, options.show_server_version) {
         (false, _) => StatusPage::Off,
@@ -264,12 +319,12 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
         connections_max: options.max_sessions,
         open_ticks: ticks_of(options.open_handshake_timeout),
         close_ticks: ticks_of(options.close_handshake_timeout),
-        keepalive: Keepalive {
+        keepalive: keepalive::Policy {
             interval: ticks(options.auto_ping_interval),
             timeout: ticks(options.auto_ping_timeout),
-            ping_bytes: options.auto_ping_size,
             sign: if options.auto_ping_restart_on_any_traffic { SignOfLife::Traffic } else { SignOfLife::Pong },
         },
+        ping_bytes: options.auto_ping_size,
         mask: if options.require_masked_client_frames { MaskRule::Required } else { MaskRule::Optional },
         utf8: if options.validate_utf8 { Utf8Rule::Strict } else { Utf8Rule::Replace },
         failure: if options.fail_by_drop { Failure::Drop } else { Failure::Close },
@@ -283,9 +338,23 @@ fn habits(options: &config::WebSocketOptions) -> Habits {
     }
 }
 
-/// Zero would mean that nothing ever arrives in time.
-fn non_zero(duration: Duration) -> Duration {
-    if duration.is_zero() { Duration::from_secs(75) } else { duration }
+fn bounds(limits: &LimitsConfig) -> Bounds {
+    Bounds {
+        connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        bodies_bytes_max: limits.bodies_bytes_max,
+    }
+}
+
+/// Whoever may not be silent for longer than `idle` may not take longer for a head either.
+fn limits(limits: &LimitsConfig, idle: Duration) -> Limits {
+    Limits {
+        head: limits.head_timeout.min(idle),
+        idle,
+        body: limits.body_timeout,
+        body_rate_min: limits.body_rate_min,
+        write: limits.write_timeout,
+    }
 }
 
 fn auth_policy(config: &AuthConfig) -> AuthPolicy {

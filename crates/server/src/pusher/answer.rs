@@ -38,6 +38,8 @@ pub enum RefusalKind {
     NoSuchProcedure,
     /// The method is neither POST nor PUT.
     Method,
+    /// The body did not arrive in time.
+    TooSlow,
     /// The body or the batch is larger than the limit.
     TooLarge,
     /// The content type is not JSON in UTF-8.
@@ -66,6 +68,7 @@ pub const fn status_of(kind: &RefusalKind) -> u16 {
         RefusalKind::Address | RefusalKind::Tls | RefusalKind::NotAuthorized => 403,
         RefusalKind::NoSuchProcedure => 404,
         RefusalKind::Method => 405,
+        RefusalKind::TooSlow => 408,
         RefusalKind::TooLarge => 413,
         RefusalKind::MediaType => 415,
         RefusalKind::Procedure => 422,

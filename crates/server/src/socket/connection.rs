@@ -1,5 +1,5 @@
-//! The task of one connection: reads into its thread's buffer, writes what its own socket did not take at once, and walks
-//! through the closing handshake. Written as one future by hand, because thousands of them sleep at a time and each holds
+//! The task of one connection: reads into its thread's buffer, writes what its own socket did not take at once, and does
+//! what the closing handshake says. Written as one future by hand, because thousands of them sleep at a time and each holds
 //! only what it needs.
 
 use std::future::Future;
@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stentor_websocket::close::CloseCode;
+use stentor_websocket::closing::{self, Action, Closing, Event, Reading};
 use stentor_websocket::decoder::{Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
-use stentor_websocket::frame;
+use stentor_websocket::keepalive::SignOfLife;
 use tracing::{debug, info};
 
+use super::SocketService;
 use super::io::Io;
 use super::talk::{Ending, Talk};
-use super::{Failure, SocketService};
 use crate::fanout::outbox::CloseCause;
-use crate::fanout::peer::{Agreement, SignOfLife, SocketPeer};
+use crate::fanout::peer::{Agreement, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
@@ -30,20 +32,6 @@ const STRANGER_BYTES_MAX: usize = 64 * 1024;
 
 /// Ticks that a closed connection lingers, so that the kernel does not cut off our last words.
 const LINGER_TICKS: u32 = 10;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Messages flow.
-    Open,
-    /// Our Close is sent; theirs is awaited.
-    Closing,
-    /// Everything is said; the outbox runs empty.
-    Draining,
-    /// Our side is shut; what still arrives is read and dropped until the end of the stream.
-    Lingering,
-    /// The connection is to be dropped.
-    Done,
-}
 
 /// One connection.
 #[derive(Debug)]
@@ -56,7 +44,7 @@ pub struct Connection {
     peer: Arc<SocketPeer>,
     service: Arc<SocketService>,
     shard: Rc<Shard>,
-    phase: Phase,
+    closing: Closing,
     number: u64,
     /// Octets that came together with the handshake.
     leftover: bytes::Bytes,
@@ -84,6 +72,8 @@ impl Connection {
         let deadline = if habits.open_ticks == 0 || service.is_echo() { 0 } else { now + habits.open_ticks };
         let peer = SocketPeer::new(opening.agreement, opening.io.direct(), now, deadline);
         let number = shard.adopt(&peer);
+        let closing =
+            closing::Policy { answer_ticks: habits.close_ticks, linger_ticks: LINGER_TICKS, failure: habits.failure };
         let mut options = habits.decoder(opening.compression);
         if !service.is_echo() {
             options.frame_bytes_max = options.frame_bytes_max.min(STRANGER_BYTES_MAX);
@@ -98,53 +88,51 @@ impl Connection {
             peer,
             service,
             shard,
-            phase: Phase::Open,
+            closing: Closing::new(closing),
             number,
         }
     }
 
-    fn set_deadline(&self, ticks: u32) {
-        self.peer.set_deadline(self.shard.clock.ticks() + ticks);
-    }
-
-    /// Sends our Close; the peer's ends the connection.
-    fn close(&mut self, code: CloseCode, reason: &str) {
-        self.peer.outbox.push_last(Some(frame::close(code, reason)));
-        self.phase = Phase::Closing;
-        self.set_deadline(self.service.habits.close_ticks.max(1));
-    }
-
-    fn drain(&mut self) {
-        self.phase = Phase::Draining;
-        self.set_deadline(LINGER_TICKS);
+    /// Tells the closing handshake what happened, and does what it says.
+    fn act(&mut self, event: Event<'_>) {
+        match self.closing.handle(event, self.shard.clock.ticks()) {
+            None => {}
+            Some(Action::Last(frame)) => self.peer.outbox.push_last(Some(frame)),
+            Some(Action::Stop) => self.peer.outbox.push_last(None),
+        }
+        if let Some(deadline) = self.closing.next_deadline() {
+            self.peer.set_deadline(deadline);
+        }
     }
 
     fn handle_cause(&mut self, cause: CloseCause) {
         let meters = Arc::clone(&self.shard.meters);
-        match (cause, self.phase) {
-            (CloseCause::OutboxFull, _) => {
+        match cause {
+            CloseCause::OutboxFull => {
                 info!(session = self.talk.name(), "outbox full: the subscriber reads too slowly and is closed");
                 self.talk.leave();
-                let words = "outbox full: this subscriber reads too slowly";
-                self.peer.outbox.push_last(Some(frame::close(CloseCode::POLICY_VIOLATION, words)));
-                self.drain();
+                self.act(Event::Deaf(CloseCode::POLICY_VIOLATION, "outbox full: this subscriber reads too slowly"));
             }
-            (CloseCause::PingTimeout, _) => {
-                meters.closed_ping_timeout.increment();
-                self.phase = Phase::Done;
+            CloseCause::PingTimeout => {
+                info!(session = self.talk.name(), "no sign of life, or nothing read for too long: the connection ends");
+                meters.closed.count(Reason::PingTimeout);
+                self.act(Event::Gone);
             }
-            (CloseCause::HandshakeTimeout, Phase::Open) => {
-                meters.closed_handshake_timeout.increment();
-                self.talk.leave();
-                self.close(CloseCode::POLICY_VIOLATION, "the session was not established, or not closed, in time");
+            CloseCause::HandshakeTimeout => {
+                if self.closing.is_open() {
+                    meters.closed.count(Reason::HelloTimeout);
+                    self.talk.leave();
+                } else if self.closing.reading() == Reading::Control {
+                    meters.closed.count(Reason::CloseTimeout);
+                }
+                let words = "the session was not established, or not closed, in time";
+                self.act(Event::Late(CloseCode::POLICY_VIOLATION, words));
             }
-            (CloseCause::HandshakeTimeout, _) => self.phase = Phase::Done,
-            (CloseCause::Killed | CloseCause::Shutdown, Phase::Open) => {
-                if !self.talk.say_goodbye() {
-                    self.close(CloseCode::GOING_AWAY, "");
+            CloseCause::Killed | CloseCause::Shutdown => {
+                if self.closing.is_open() && !self.talk.say_goodbye() {
+                    self.act(Event::Ours(CloseCode::GOING_AWAY, ""));
                 }
             }
-            (CloseCause::Killed | CloseCause::Shutdown, _) => {}
         }
     }
 
@@ -152,7 +140,7 @@ impl Connection {
     fn arrived(&mut self, mut octets: &mut [u8]) {
         self.peer.heard(SignOfLife::Traffic, self.shard.clock.ticks());
         // Our own Close ends the decoding in the middle of what arrived; the peer's Close may stand in the rest.
-        while !octets.is_empty() && matches!(self.phase, Phase::Open | Phase::Closing) {
+        while !octets.is_empty() && self.closing.reading() != Reading::Nothing {
             let consumed = self.decode(octets);
             octets = &mut octets[consumed..];
         }
@@ -163,8 +151,8 @@ impl Connection {
         let shard = Rc::clone(&self.shard);
         let mut inflater = shard.inflater.borrow_mut();
         let mut ending = None;
-        let closing = self.phase == Phase::Closing;
-        let outcome = self.decoder.feed(octets, &mut inflater, |event| match self.talk.event(event, closing) {
+        let reading = self.closing.reading();
+        let outcome = self.decoder.feed(octets, &mut inflater, |event| match self.talk.event(event, reading) {
             None => ControlFlow::Continue(()),
             Some(end) => {
                 ending = Some(end);
@@ -191,25 +179,17 @@ impl Connection {
     }
 
     fn fail(&mut self, violation: Violation) {
-        self.shard.meters.closed_violation.increment();
+        self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
         self.talk.leave();
-        if self.service.habits.failure == Failure::Drop {
-            self.phase = Phase::Done;
-        } else {
-            self.peer.outbox.push_last(Some(frame::close(violation.code, violation.reason)));
-            self.drain();
-        }
+        self.act(Event::Broken(violation));
     }
 
     fn end(&mut self, ending: Ending) {
         self.talk.leave();
         match ending {
-            Ending::TheirClose(reply) => {
-                self.peer.outbox.push_last((self.phase != Phase::Closing).then_some(reply));
-                self.drain();
-            }
-            Ending::Ours { code, reason } => self.close(code, &reason),
+            Ending::TheirClose(reply) => self.act(Event::Theirs(reply)),
+            Ending::Ours { code, reason } => self.act(Event::Ours(code, &reason)),
         }
     }
 
@@ -220,7 +200,7 @@ impl Connection {
         }
         let shard = Rc::clone(&self.shard);
         for _ in 0..READS_PER_TURN {
-            if self.phase == Phase::Done {
+            if self.closing.is_done() {
                 return;
             }
             let mut buffer = shard.read_buffer.borrow_mut();
@@ -229,27 +209,43 @@ impl Connection {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     // The answer to a Close whose sender has already shut its side may still be queued.
                     self.peer.flush();
-                    self.phase = Phase::Done;
+                    self.act(Event::Gone);
                 }
                 Poll::Ready(Ok(length)) => self.arrived(&mut buffer[..length]),
             }
         }
-        cx.waker().wake_by_ref();
+        yield_turn(cx);
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
         if self.io.poll_flush(cx, &self.peer).is_ready() {
-            self.phase = Phase::Done;
+            self.act(Event::Gone);
         }
-        if self.phase == Phase::Draining {
+        if !self.closing.is_open() {
             // The last frame may be queued without anybody having flushed.
             self.peer.flush();
-            if self.peer.outbox.is_empty() && self.io.poll_shutdown(cx).is_ready() {
-                self.phase = Phase::Lingering;
-            }
-        } else if self.phase == Phase::Closing {
-            self.peer.flush();
         }
+        if self.closing.is_draining() && self.peer.outbox.is_empty() && self.io.poll_shutdown(cx).is_ready() {
+            self.act(Event::Shut);
+        }
+    }
+}
+
+/// Asks for another turn behind everybody else's. A plain wake would keep the runtime's list of ready tasks from running
+/// empty, and it then looks at its sockets only once in 61 turns: one client that sends without pause would delay the others
+/// by as many turns of its own.
+fn yield_turn(cx: &mut Context<'_>) {
+    let turn = std::pin::pin!(tokio::task::yield_now());
+    // Pending by its nature: the first poll is what registers the waker.
+    let _ = turn.poll(cx);
+}
+
+/// What a violation is counted as.
+fn reason(code: CloseCode) -> Reason {
+    match code {
+        CloseCode::INVALID_PAYLOAD => Reason::InvalidPayload,
+        CloseCode::MESSAGE_TOO_BIG => Reason::MessageTooBig,
+        _ => Reason::ProtocolError,
     }
 }
 
@@ -263,7 +259,7 @@ impl Future for Connection {
         }
         this.read(cx);
         this.write(cx);
-        if this.phase == Phase::Done { Poll::Ready(()) } else { Poll::Pending }
+        if this.closing.is_done() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use stentor_wamp::auth::AuthPolicy;
 use stentor_wamp::codec::Format;
+use stentor_websocket::closing::Failure;
 use stentor_websocket::decoder;
 use stentor_websocket::deflate::{Agreed, Policy};
 use stentor_websocket::handshake::Origins;
+use stentor_websocket::keepalive;
 
-use crate::fanout::peer::Keepalive;
 use crate::realm::Directory;
 
 /// What one path or port offers to WebSocket clients.
@@ -90,7 +91,9 @@ pub struct Habits {
     /// Ticks until the peer must have answered a Close.
     pub close_ticks: u32,
     /// Silence.
-    pub keepalive: Keepalive,
+    pub keepalive: keepalive::Policy,
+    /// Octets of a ping.
+    pub ping_bytes: usize,
     /// Whether client frames must be masked.
     pub mask: decoder::MaskRule,
     /// Whether text is checked.
@@ -103,15 +106,6 @@ pub struct Habits {
     pub subprotocol: SubprotocolRule,
     /// Whether small writes leave at once.
     pub nodelay: bool,
-}
-
-/// How a violation ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// By a Close frame with a code and a reason.
-    Close,
-    /// By dropping the connection.
-    Drop,
 }
 
 /// What a peer's Close is answered with.

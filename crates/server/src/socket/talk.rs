@@ -12,12 +12,15 @@ use stentor_wamp::identity::Member;
 use stentor_wamp::session::{Session, Step};
 use stentor_wamp::uri::reason as reasons;
 use stentor_websocket::close::CloseCode;
+use stentor_websocket::closing::Reading;
 use stentor_websocket::decoder::Event;
 use stentor_websocket::frame::{self, Draft, Opcode};
+use stentor_websocket::keepalive::SignOfLife;
 
 use super::{CloseEcho, SocketService, Speech};
-use crate::fanout::peer::{Peer, SignOfLife, SocketPeer};
+use crate::fanout::peer::{Peer, SocketPeer};
 use crate::fanout::shard::Shard;
+use crate::meter::Reason;
 use crate::realm::{Directory, Realm};
 
 /// How a connection comes to its end.
@@ -79,12 +82,12 @@ impl Talk {
     }
 
     /// Deals with one event of the WebSocket layer.
-    pub(super) fn event(&mut self, event: Event<'_>, closing: bool) -> Option<Ending> {
+    pub(super) fn event(&mut self, event: Event<'_>, reading: Reading) -> Option<Ending> {
         match event {
             Event::Close(code, reason) => return Some(Ending::TheirClose(self.close_reply(code, reason))),
             Event::Ping(payload) => self.shard.pushed(&self.peer, &self.peer.outbox.push_pong(frame::pong(payload))),
             Event::Pong(_) => self.peer.heard(SignOfLife::Pong, self.shard.clock.ticks()),
-            Event::Text(_) | Event::Binary(_) if closing => {}
+            Event::Text(_) | Event::Binary(_) if reading != Reading::Messages => {}
             Event::Text(text) => return self.message(text.as_bytes(), Opcode::Text),
             Event::Binary(octets) => return self.message(octets, Opcode::Binary),
         }
@@ -202,7 +205,7 @@ impl Talk {
                 let mut code = CloseCode::NORMAL;
                 if reason == reasons::PROTOCOL_VIOLATION {
                     code = CloseCode::PROTOCOL_ERROR;
-                    self.shard.meters.closed_violation.increment();
+                    self.shard.meters.closed.count(Reason::WampViolation);
                 }
                 return ControlFlow::Break(Ending::Ours { code, reason: message.into_owned() });
             }

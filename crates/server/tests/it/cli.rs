@@ -33,7 +33,7 @@ fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
 }
 
 /// A directory with a node directory and this configuration.
-fn home(config: &Value) -> TempDir {
+pub(crate) fn home(config: &Value) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join(".stentor")).unwrap();
     configure(dir.path(), config);
@@ -45,13 +45,13 @@ fn configure(dir: &Path, config: &Value) {
 }
 
 /// A node in a process of its own.
-struct Process {
-    child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     lines: Receiver<String>,
 }
 
 impl Process {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         Self::reading_ahead(dir, 1000)
     }
 
@@ -89,7 +89,7 @@ impl Process {
     }
 
     /// The address of the first transport.
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let lines = self.wait_for("\"started\"");
         let line = lines.iter().find(|line| line.contains("listening")).unwrap();
         let line: Value = serde_json::from_str(line).unwrap();
@@ -126,7 +126,7 @@ impl Drop for Process {
     }
 }
 
-async fn join(address: SocketAddr) -> Client {
+pub(crate) async fn join(address: SocketAddr) -> Client {
     let mut client = Client::open(TcpStream::connect(address).await.unwrap(), Offer::default()).await.unwrap();
     client.join("realm1").await;
     client

@@ -134,6 +134,11 @@ impl Client {
         soon("room to flush", self.stream.flush()).await.unwrap();
     }
 
+    /// Sends octets unless the connection is gone; whether it went well.
+    pub(crate) async fn send_unless_gone(&mut self, octets: impl AsRef<[u8]>) -> bool {
+        soon("room to write", self.stream.write_all(octets.as_ref())).await.is_ok()
+    }
+
     /// Sends one frame.
     pub(crate) async fn send_frame(&mut self, opcode: Opcode, payload: &[u8]) {
         self.send_octets(frame::masked(opcode, payload, [7, 1, 200, 33])).await;

@@ -14,7 +14,7 @@ fn node(options: serde_json::Value) -> Node {
 }
 
 /// A masked frame with any first octet.
-fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut octets = frame::masked(Opcode::Binary, payload, [5, 6, 7, 8]).to_vec();
     octets[0] = first;
     octets
@@ -73,7 +73,7 @@ async fn broken_frames_close_with_a_code() {
         assert!(matches!(closed, Frame::Close(found, _) if found == code), "{name}: {closed:?}");
         assert_eq!(client.frame().await, Frame::End, "{name}");
     }
-    assert_eq!(node.running.meters.closed_violation.get(), 12);
+    assert_eq!(node.running.meters().closed.total(), 12);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The opening handshake: who gets a WebSocket, and what the others are told.
 
 use serde_json::{Value, json};
+use stentor::meter::Reason;
 use stentor_websocket::frame::{self, Opcode};
 
 use crate::client::{Client, Offer, handshake_head, hello};
@@ -21,8 +22,11 @@ async fn requests_that_are_no_handshake() {
     let node = start(&web(json!({})));
     for (from, to, status) in [
         ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8", 426),
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12", 426),
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13, 8", 426),
         ("Sec-WebSocket-Version: 13\r\n", "", 426),
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400),
         ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", 400),
         ("dGhlIHNhbXBsZSBub25jZQ==", "nonsense!", 400),
         ("Connection: Upgrade\r\n", "", 400),
@@ -40,7 +44,7 @@ async fn requests_that_are_no_handshake() {
             assert_eq!(reply.header("upgrade"), Some("websocket"));
         }
     }
-    assert_eq!(node.running.meters.connections_open.get(), 0);
+    assert_eq!(node.running.meters().connections_open.get(), 0);
 }
 
 #[tokio::test]
@@ -147,13 +151,13 @@ async fn a_full_transport_says_so() {
     let mut second = node.session().await;
     let refused = Client::open(node.tcp().await, Offer::default()).await.err().unwrap();
     assert_eq!(refused.status, 503);
-    assert_eq!(node.running.meters.refused_full.get(), 1);
+    assert_eq!(node.running.meters().closed.get(Reason::SessionsFull), 1);
     drop(first);
     // Another's departure shows that the place is free.
     let request = second.request();
     second.send(json!([32, request, {}, "marker"])).await;
     second.expect(33).await;
-    while node.running.meters.connections_open.get() > 1 {
+    while node.running.meters().connections_open.get() > 1 {
         tokio::task::yield_now().await;
     }
     node.session().await;

@@ -1,6 +1,7 @@
 //! Sessions over time: one after another on one connection, time limits, pings.
 
 use serde_json::{Value, json};
+use stentor::meter::Reason;
 use stentor_websocket::frame::Opcode;
 
 use crate::client::{Frame, Offer};
@@ -40,7 +41,7 @@ async fn whoever_does_not_join_in_time_is_closed() {
     let mut joined = node.session().await;
     idle.expect_close(1008).await;
     left.expect_close(1008).await;
-    assert_eq!(node.running.meters.closed_handshake_timeout.get(), 2);
+    assert_eq!(node.running.meters().closed.get(Reason::HelloTimeout), 2);
     joined.subscribe("t").await;
 }
 
@@ -65,7 +66,7 @@ async fn the_dead_are_dropped_and_the_living_stay() {
     // The living one answers its pings while it waits for this.
     assert_eq!(living.expect(36).await[4][0], dead.id);
     assert_eq!(dead.frame().await, Frame::End);
-    assert_eq!(node.running.meters.closed_ping_timeout.get(), 1);
+    assert_eq!(node.running.meters().closed.get(Reason::PingTimeout), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Slow readers, full outboxes, many publishers: who waits for whom, and in which order things arrive.
 
 use serde_json::{Value, json};
+use stentor::meter::Reason;
 
 use crate::client::{Client, Frame, Offer};
 use crate::house::{Node, configured, pusher, start, start_with, web_with};
@@ -14,7 +15,7 @@ fn numbered(n: usize, length: usize) -> String {
 async fn push(node: &Node, http: &mut crate::http::Http, body: &str) {
     let reply = http.post("/push", &[], body.as_bytes()).await;
     assert_eq!(reply.status, 202);
-    assert!(node.running.meters.tasks_panicked.get() == 0);
+    assert!(node.running.meters().tasks_panicked.get() == 0);
 }
 
 #[tokio::test]
@@ -27,7 +28,7 @@ async fn a_subscriber_that_never_reads_is_closed_and_nobody_else() {
     stuck.subscribe("t").await;
     let mut http = node.http().await;
     let mut sent = 0;
-    while node.running.meters.closed_outbox_full.get() == 0 {
+    while node.running.meters().closed.get(Reason::OutboxFull) == 0 {
         push(&node, &mut http, &numbered(sent, 65_536)).await;
         assert_eq!(quick.expect(36).await[4][0], sent);
         sent += 1;
@@ -54,7 +55,7 @@ async fn a_subscriber_that_never_reads_is_closed_and_nobody_else() {
     assert_eq!(quick.expect(36).await[4][0], stuck.id);
     push(&node, &mut http, &numbered(sent, 10)).await;
     assert_eq!(quick.expect(36).await[4][0], sent);
-    assert_eq!(node.running.meters.closed_outbox_full.get(), 1);
+    assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 1);
 }
 
 #[tokio::test]
@@ -203,13 +204,13 @@ async fn sessions_may_come_and_go_in_the_midst_of_it() {
         }
     };
     tokio::join!(publish, churn(true), churn(false), receive);
-    while node.running.meters.connections_open.get() > 1 {
+    while node.running.meters().connections_open.get() > 1 {
         tokio::task::yield_now().await;
     }
     let request = steady.request();
     steady.send(json!([48, request, {}, "wamp.session.count"])).await;
     assert_eq!(steady.expect(50).await[3], json!([1]));
-    assert_eq!(node.running.meters.tasks_panicked.get(), 0);
+    assert_eq!(node.running.meters().tasks_panicked.get(), 0);
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn batch_arrives(options: Value, items: usize, length: usize) {
     let answered: Vec<_> = reply.json().as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
     assert_eq!(answered.len(), items);
     assert_eq!(answered, received);
-    assert_eq!(node.running.meters.closed_outbox_full.get(), 0);
+    assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 0);
     push(&node, &mut node.http().await, &numbered(items, 1)).await;
     assert_eq!(subscriber.expect(36).await[4][0], items);
 }
@@ -291,5 +292,5 @@ async fn a_retained_event_larger_than_the_outbox_reaches_who_asks() {
     let subscription = subscriber.subscribe_with(json!({"get_retained": true}), "t").await;
     let event = subscriber.expect(36).await;
     assert_eq!((&event[1], &event[4]), (&json!(subscription), &json!([text])));
-    assert_eq!(node.running.meters.closed_outbox_full.get(), 0);
+    assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 0);
 }

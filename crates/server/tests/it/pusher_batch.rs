@@ -59,7 +59,7 @@ async fn refusals_of_the_whole() {
     }
     let many = format!("[{}{{}}]", "{},".repeat(10_000));
     assert_eq!(node.post("/push", &many).await.refusal().0, 413);
-    assert_eq!(node.running.meters.publications.get(), 0);
+    assert_eq!(node.running.meters().publications.get(), 0);
 }
 
 #[tokio::test]

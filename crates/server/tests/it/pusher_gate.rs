@@ -166,7 +166,7 @@ async fn bodies_that_come_in_pieces_or_break_off() {
         http.finish().await;
         assert!(http.is_closed().await || http.reply().await.status == 400);
     }
-    assert_eq!(node.running.meters.publications.get(), 1);
+    assert_eq!(node.running.meters().publications.get(), 1);
     assert_eq!(node.post("/push", r#"{"topic":"t"}"#).await.status, 202);
 }
 
@@ -184,7 +184,7 @@ async fn lengths_that_disagree_are_refused() {
         http.send_unless_refused(BODY).await;
         assert_eq!(http.reply().await.status, 400, "{headers:?}");
     }
-    assert_eq!(node.running.meters.publications.get(), 0);
+    assert_eq!(node.running.meters().publications.get(), 0);
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn a_page_has_to_name_its_content_type() {
     let mut http = node.http().await;
     http.send(request("POST", "/push", &[origin], BODY)).await;
     assert_eq!(http.reply().await.refusal(), (415, Some("Content-Type".to_owned())));
-    assert_eq!(node.running.meters.publications.get(), 0);
+    assert_eq!(node.running.meters().publications.get(), 0);
     assert_eq!(node.http().await.post("/push", &[origin], BODY).await.status, 202);
-    assert_eq!(node.running.meters.publications.get(), 1);
+    assert_eq!(node.running.meters().publications.get(), 1);
 }

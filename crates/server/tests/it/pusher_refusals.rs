@@ -13,8 +13,8 @@ async fn check(options: Value, rows: &[(&str, &[u8], u16, Option<&str>)]) {
         let body = String::from_utf8_lossy(body);
         assert_eq!(reply.refusal(), (*status, field.map(str::to_owned)), "{query} {body:.80}: {}", reply.text());
     }
-    assert_eq!(node.running.meters.publications.get(), 0);
-    assert_eq!(node.running.meters.submissions_refused.get(), rows.len() as u64);
+    assert_eq!(node.running.meters().publications.get(), 0);
+    assert_eq!(node.running.meters().submissions_refused.get(), rows.len() as u64);
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ async fn faults() {
     let reply = http.post(&good.target(&hex), &[], BODY.as_bytes()).await;
     assert_eq!(reply.refusal(), (401, Some("signature".to_owned())));
     assert!(!format!("{whole}{}", reply.text()).contains("secret"), "{}", reply.text());
-    assert_eq!(node.running.meters.publications.get(), 0);
+    assert_eq!(node.running.meters().publications.get(), 0);
     // None of the refused ones has used the nonce up.
     assert_eq!(http.post(&whole, &[], BODY.as_bytes()).await.status, 202);
 }
@@ -157,7 +157,7 @@ async fn a_signed_request_is_accepted_once() {
             assert_eq!(reply.refusal(), (401, Some("nonce".to_owned())));
         }
         assert_eq!(Signed::new(6).send(&mut http).await.status, 202);
-        assert_eq!(node.running.meters.publications.get(), 2);
+        assert_eq!(node.running.meters().publications.get(), 2);
     }
 }
 
@@ -196,6 +196,6 @@ async fn a_signed_request_is_accepted_once_by_all_services_of_its_key() {
         let elsewhere = target.replace("/push?", "/again?");
         let reply = http.post(&elsewhere, &[], BODY.as_bytes()).await;
         assert_eq!(reply.refusal(), (401, Some("nonce".to_owned())));
-        assert_eq!(node.running.meters.publications.get(), 1);
+        assert_eq!(node.running.meters().publications.get(), 1);
     }
 }

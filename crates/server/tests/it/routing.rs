@@ -142,7 +142,7 @@ async fn an_event_that_json_cannot_express_reaches_the_others() {
     assert!(event.ends_with(b"\xfb\x7f\xf8\0\0\0\0\0\0"), "{event:x?}");
     let next = publisher.publish("t", json!([1])).await;
     assert_eq!(json.expect(36).await[2], next);
-    assert_eq!(node.running.meters.events_unencodable.get(), 1);
+    assert_eq!(node.running.meters().events_unencodable.get(), 1);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn check_all(joined: bool, messages: &[&str]) {
         let abort = client.message().await;
         assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!(VIOLATION)), "{message:.80}: {abort}");
         client.expect_close(1002).await;
-        assert_eq!(node.running.meters.closed_violation.get(), count as u64 + 1, "{message:.80}");
+        assert_eq!(node.running.meters().closed.total(), count as u64 + 1, "{message:.80}");
     }
     // Nobody is left behind.
     let mut witness = node.session().await;

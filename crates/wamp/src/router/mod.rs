@@ -215,6 +215,12 @@ impl<P: Clone> Router<P> {
         self.sessions.len()
     }
 
+    /// How many topics and patterns somebody is subscribed to.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.broker.subscription_count()
+    }
+
     /// Whether no table holds anything of any session.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

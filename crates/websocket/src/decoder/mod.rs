@@ -121,6 +121,11 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+/// Fragments of one message. Empty ones add nothing to a message, so that without this number a peer could go on with one
+/// for ever and no limit on octets would notice. The messages of honest peers stay far below: four mebioctets in pieces
+/// of 64, which conformance suites send, are half of it.
+pub const FRAGMENTS_MAX: u32 = 128 * 1024;
+
 const NOT_UTF8: Violation = Violation::payload("text is not UTF-8");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +146,15 @@ struct Message {
     data: Vec<u8>,
     /// Up to here `data` is known to be UTF-8; meaningful for plain text only.
     checked: usize,
+    /// Frames that ended without being the last.
+    fragments: u32,
     content: Content,
     coding: Coding,
 }
 
 impl Message {
     fn new(content: Content, coding: Coding) -> Self {
-        Self { data: Vec::new(), checked: 0, content, coding }
+        Self { data: Vec::new(), checked: 0, fragments: 0, content, coding }
     }
 
     fn append(&mut self, part: &[u8], rule: Utf8Rule) -> Result<(), Violation> {
@@ -156,6 +163,12 @@ impl Message {
             self.check()?;
         }
         Ok(())
+    }
+
+    /// One more fragment has ended, and another is to come.
+    fn go_on(&mut self) -> Result<(), Violation> {
+        self.fragments += 1;
+        if self.fragments < FRAGMENTS_MAX { Ok(()) } else { Err(Violation::too_big("too many fragments")) }
     }
 
     /// Fails at the first octet that no continuation could turn into UTF-8; a character cut in two may still heal.
@@ -260,7 +273,7 @@ impl Decoder {
         }
     }
 
-    /// Stores a part of a frame that is not complete.
+    /// Stores a part of a frame or message that is not complete.
     fn keep(&mut self, kind: Kind, part: &[u8]) -> Result<(), Violation> {
         let (content, coding) = match kind {
             Kind::Control(_) => {
@@ -298,11 +311,13 @@ impl Decoder {
             }
             Kind::First(..) | Kind::Further => {
                 self.keep(frame.kind, part)?;
-                if !frame.is_final {
-                    return Ok(ControlFlow::Continue(()));
+                let mut message = self.message.take().expect("the part was kept in it just now");
+                if frame.is_final {
+                    return self.tell_message(message.content, message.coding, &message.data, inflater, on);
                 }
-                let message = self.message.take().expect("the part was kept in it just now");
-                self.tell_message(message.content, message.coding, &message.data, inflater, on)
+                message.go_on()?;
+                self.message = Some(message);
+                Ok(ControlFlow::Continue(()))
             }
         }
     }

@@ -264,6 +264,20 @@ fn limits_are_checked_on_the_announcement() {
 }
 
 #[test]
+fn fragments_are_counted() {
+    let row = |further: u32, expect: Got| {
+        let mut octets = stream(&[(1, b"a")]);
+        for _ in 0..further {
+            octets.extend_from_slice(&[0x00, 0x80, 0, 0, 0, 0]);
+        }
+        octets.extend(stream(&[(FIN, b"b")]));
+        assert_eq!(decode(OPTIONS, &octets, []), [expect]);
+    };
+    row(FRAGMENTS_MAX - 2, text("ab"));
+    row(FRAGMENTS_MAX - 1, TOO_BIG);
+}
+
+#[test]
 fn compressed_messages_have_the_same_limit() {
     let small = Options { message_bytes_max: 1000, ..OPTIONS };
     let row = |length, expect: Got| {

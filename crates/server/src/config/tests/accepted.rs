@@ -68,11 +68,13 @@ fn the_standalone_node_of_the_reference() {
             id: "transport001".to_owned(),
             kind: TransportKind::WebSocket(websocket()),
             endpoint: tcp(9000),
+            limits: LimitsConfig::default(),
         },
         TransportConfig {
             id: "transport002".to_owned(),
             kind: TransportKind::Web { paths, options: WebOptions::default() },
             endpoint: tcp(8080),
+            limits: LimitsConfig::default(),
         },
     ];
     let mut realm = realm("realm1", "role1");
@@ -131,7 +133,8 @@ fn template_node(dialect: PublisherKind) -> NodeConfig {
         ("pushsigned".to_owned(), publisher(dialect, "anonymous", signed())),
     ];
     let kind = TransportKind::Web { paths, options: WebOptions::default() };
-    let transports = vec![TransportConfig { id: "transport001".to_owned(), kind, endpoint: tcp(8080) }];
+    let limits = LimitsConfig::default();
+    let transports = vec![TransportConfig { id: "transport001".to_owned(), kind, endpoint: tcp(8080), limits }];
     let router =
         RouterConfig { place: 0, id: "worker001".to_owned(), realms: vec![realm("realm1", "anonymous")], transports };
     NodeConfig { routers: vec![router] }
@@ -235,6 +238,16 @@ fn authentication() {
     let users = websocket.auth.wampcra.as_ref().unwrap();
     assert_eq!(users["ann"].salt, None);
     assert_eq!(users["bob"].salt, Some(SaltConfig { salt: "x".to_owned(), iterations: 1000, keylen: 32 }));
+}
+
+#[test]
+fn paths_for_those_who_look_after_the_node() {
+    let text = node("", "", r#", "m": {"type": "metrics"}, "h": {"type": "health", "token": "t"}"#);
+    let config = sound(&text, Syntax::Json);
+    let TransportKind::Web { paths, options } = &config.routers[0].transports[0].kind else { panic!("web") };
+    assert_eq!(paths[1].1, PathConfig::Metrics { token: None });
+    assert_eq!(paths[2].1, PathConfig::Health { token: Some(Secret::new("t")) });
+    assert!(options.observability);
 }
 
 #[test]

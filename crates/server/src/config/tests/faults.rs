@@ -27,6 +27,27 @@ fn gate(options: &str, expect: &[&str]) {
     assert_eq!(lines(&read(&node("", "", &path), Syntax::Json).faults), expect, "{options}");
 }
 
+#[test]
+fn limits_of_a_transport() {
+    let text = node(
+        "",
+        r#""limits": {"connections_max": 0, "connections_per_address_max": -1, "head_timeout": 3600001, "body_timeout": "1s",
+        "body_rate": 1, "write_timeout": null, "bodies_bytes_max": 1048575},"#,
+        "",
+    );
+    let faults = lines(&read(&text, Syntax::Json).faults);
+    let ends: Vec<&str> = faults.iter().filter_map(|fault| fault.split_once(".limits")).map(|(_, end)| end).collect();
+    let expected = [
+        ".connections_max: must be an integer from 1 to 10000000, not 0",
+        ".connections_per_address_max: must be an integer from 0 to 10000000, not -1",
+        ".head_timeout: must be an integer from 0 to 3600000, not 3600001",
+        ".body_timeout: must be an integer from 0 to 3600000, not \"1s\"",
+        ".bodies_bytes_max: must be an integer from 1048576 to 1099511627776, not 1048575",
+        ": unknown key 'body_rate'; did you mean 'body_rate_min'?",
+    ];
+    assert_eq!(ends, expected, "{faults:#?}");
+}
+
 /// One fault in the service on the path `x`.
 #[track_caller]
 fn service(text: &str, expect: &[&str]) {
@@ -308,6 +329,9 @@ fn services() {
     );
     service(r#""type": "json""#, &[": missing required key 'value'"]);
     service(r#""type": "json", "value": [{"a": 1, "a": 2}]"#, &[".value[0]: the key 'a' appears twice"]);
+    service(r#""type": "metrics", "token": """#, &[".token: must not be empty"]);
+    service(r#""type": "health", "token": 7"#, &[".token: must be a string (in quotation marks)"]);
+    service(r#""type": "health", "tokn": "x""#, &[": unknown key 'tokn'; did you mean 'token'?"]);
     service(r#""type": "redirect", "url": """#, &[".url: must not be empty"]);
     service(
         r#""type": "path", "paths": {"a/b": {"type": "demo"}, "c": {"type": "cgi"}}"#,

@@ -1,0 +1,202 @@
+//! What is seen of a connection at work, and the stream that shows it.
+//!
+//! [`Watched`] counts what passes through a stream and carries out what was decided about it. It decides nothing; that is
+//! the business of `patience`. Counting is a handful of relaxed stores by the one thread that owns the connection; they
+//! are atomic only because hyper hands upgraded streams on as `Send`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::crowd::Place;
+use super::patience::{Outlet, Phase, Sample};
+
+/// Octets that are read and thrown away after a farewell, so that the client sees the answer and not a reset.
+const LINGER_BYTES_MAX: u64 = 256 * 1024;
+
+/// What somebody hears whose head took too long.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+Content-Length: 50\r\n\r\nThe request's head did not arrive in time, so bye\n";
+
+const GO_ON: u8 = 0;
+const END_READING: u8 = 1;
+const SAY_TOO_SLOW: u8 = 2;
+
+/// The signs of life of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals {
+    phase: AtomicU8,
+    requests: AtomicU32,
+    read: AtomicU64,
+    /// What `read` was when the phase began.
+    mark: AtomicU64,
+    written: AtomicU64,
+    blocked: AtomicBool,
+    /// A body, or a part of one, was left unread.
+    unread: AtomicBool,
+    order: AtomicU8,
+}
+
+impl Vitals {
+    const PHASES: [Phase; 4] = [Phase::Head, Phase::Body, Phase::Answer, Phase::Linger];
+
+    /// Another phase begins.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.mark.store(self.read.load(Relaxed), Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// A head is complete.
+    pub(super) fn begin_request(&self) {
+        self.requests.store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
+        self.enter(Phase::Answer);
+    }
+
+    /// Notes whether there is a body that nobody has read to its end.
+    pub(super) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    /// Whether there is.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// What there is to be seen.
+    pub(super) fn sample(&self) -> Sample {
+        Sample {
+            phase: Self::PHASES[usize::from(self.phase.load(Relaxed)) % Self::PHASES.len()],
+            requests: self.requests.load(Relaxed),
+            read: self.read.load(Relaxed).wrapping_sub(self.mark.load(Relaxed)),
+            written: self.written.load(Relaxed),
+            outlet: if self.blocked.load(Relaxed) { Outlet::Blocked } else { Outlet::Free },
+        }
+    }
+
+    /// Ends reading, so that whoever awaits a body learns that it does not come in time.
+    pub(super) fn end_reading(&self) {
+        self.order.store(END_READING, Relaxed);
+    }
+
+    /// Ends reading with an answer for somebody whose head is not complete.
+    pub(super) fn say_too_slow(&self) {
+        self.order.store(SAY_TOO_SLOW, Relaxed);
+    }
+
+    fn count_read(&self, octets: usize) {
+        self.read.store(self.read.load(Relaxed).wrapping_add(octets as u64), Relaxed);
+    }
+
+    fn count_write(&self, outcome: &Poll<io::Result<usize>>) {
+        match outcome {
+            Poll::Ready(Ok(octets)) => {
+                self.written.store(self.written.load(Relaxed).wrapping_add(*octets as u64), Relaxed);
+                self.blocked.store(false, Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.blocked.store(true, Relaxed),
+        }
+    }
+}
+
+/// A stream whose signs of life are recorded.
+pub(super) struct Watched<S> {
+    stream: S,
+    vitals: Arc<Vitals>,
+    /// The place that the connection takes for as long as it lives.
+    place: Option<Place>,
+    /// How far a farewell has come: what was thrown away of the client's octets since.
+    lingered: Option<u64>,
+}
+
+impl<S> Watched<S> {
+    pub(super) const fn new(stream: S, vitals: Arc<Vitals>, place: Option<Place>) -> Self {
+        Self { stream, vitals, place, lingered: None }
+    }
+
+    /// The stream, unwatched, and its place.
+    pub(super) fn into_parts(self) -> (S, Option<Place>) {
+        (self.stream, self.place)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let order = self.vitals.order.load(Relaxed);
+        if order != GO_ON {
+            if order == SAY_TOO_SLOW {
+                self.vitals.end_reading();
+                // Whoever has no room for this is not going to miss it.
+                let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW)?;
+                let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.vitals.count_read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, octets);
+        self.vitals.count_write(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.vitals.count_write(&outcome);
+        outcome
+    }
+
+    /// hyper holds back further answers only where writes are vectored, which bounds what waits for a slow reader.
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Says that nothing more will be written. Where the client may still be sending, closing at once would reset the
+    /// connection and take the answer with it (RFC 9112 section 9.6), so a bounded rest is read and thrown away first.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut lingered = match this.lingered {
+            Some(lingered) => lingered,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                let sample = this.vitals.sample();
+                let in_head = sample.phase == Phase::Head && sample.read > 0;
+                if !this.vitals.is_unread() && !in_head {
+                    return Poll::Ready(Ok(()));
+                }
+                this.vitals.enter(Phase::Linger);
+                0
+            }
+        };
+        let mut room = [0; 4096];
+        while lingered < LINGER_BYTES_MAX {
+            this.lingered = Some(lingered);
+            let mut buffer = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => lingered += buffer.filled().len() as u64,
+                // The client has gone, one way or the other.
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

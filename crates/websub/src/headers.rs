@@ -1,0 +1,202 @@
+//! Header fields: of deliveries (WebSub 7), of a topic's own answers (WebSub 4, "Discovery"), and of the hub's requests.
+//!
+//! | field of a delivery | value |
+//! |---|---|
+//! | `Content-Type` | that of the content, octet by octet |
+//! | `Link` | `<hub>; rel="hub", <topic>; rel="self"` |
+//! | `X-Hub-Signature` | `method=hex`, when the subscription has a secret |
+//! | `Stentor-Publication` | a number that identifies the publication; the same in every attempt and for every subscriber |
+//! | `Stentor-Epoch`, `Stentor-Offset` | its place in the log: within one epoch, offsets grow, but not by one each |
+//! | `Stentor-Previous-Offset` | the place of the publication on this topic before it, from which a receiver can tell a gap; absent when there is none in this epoch |
+//! | `Stentor-Attempt` | 1, 2, 3 …: more than 1 says that this may be a duplicate |
+//!
+//! Fields that say who and what connects (`Host`, `Content-Length`) are the client's.
+
+use std::fmt;
+
+use stentor_model::{Epoch, Offset, PublicationId, Topic};
+
+use crate::address::escape;
+use crate::signature::{self, Signer};
+
+/// The publication's number.
+pub const PUBLICATION: &str = "Stentor-Publication";
+/// The life of the log that the offset belongs to.
+pub const EPOCH: &str = "Stentor-Epoch";
+/// The publication's place.
+pub const OFFSET: &str = "Stentor-Offset";
+/// The place of the publication before it on the same topic.
+pub const PREVIOUS_OFFSET: &str = "Stentor-Previous-Offset";
+/// The attempt's number.
+pub const ATTEMPT: &str = "Stentor-Attempt";
+
+/// Octets of a content type.
+const CONTENT_TYPE_BYTES_MAX: usize = 1024;
+
+/// The media type of a content, kept as it was given: subscribers compare the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentType(String);
+
+impl ContentType {
+    /// The type, when it is one that a header field can have: `type/subtype`, and parameters as they come.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once('/')?;
+        let is_type = !kind.trim().is_empty() && !rest.trim().is_empty() && text.len() <= CONTENT_TYPE_BYTES_MAX;
+        (is_type && crate::authenticator::is_field_value(text)).then(|| Self(text.to_owned()))
+    }
+
+    /// For a message whose content has no type.
+    #[must_use]
+    pub fn text() -> Self {
+        Self("text/plain".to_owned())
+    }
+
+    /// For what somebody sent or fetched without a type.
+    #[must_use]
+    pub fn octets() -> Self {
+        Self("application/octet-stream".to_owned())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a delivery says about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The URL advertised as the hub.
+    pub hub_url: &'a str,
+    /// The topic.
+    pub topic: &'a Topic,
+    /// The type of the content.
+    pub content_type: &'a ContentType,
+    /// The content, for the signature.
+    pub body: &'a [u8],
+    /// Signs, when the subscription has a secret.
+    pub signer: Option<&'a Signer>,
+    /// The publication.
+    pub publication: PublicationId,
+    /// The life of the log.
+    pub epoch: Epoch,
+    /// The place of the publication.
+    pub offset: Offset,
+    /// The place of the one before it on this topic.
+    pub previous: Option<Offset>,
+    /// Counted from 1.
+    pub attempt: u32,
+}
+
+/// The fields of a delivery, in the order in which they are sent.
+#[must_use]
+pub fn delivery(delivery: &Delivery<'_>) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
+        ("Content-Type", delivery.content_type.to_string()),
+        ("Link", link(delivery.hub_url, delivery.topic)),
+        (PUBLICATION, delivery.publication.to_string()),
+        (EPOCH, delivery.epoch.0.to_string()),
+        (OFFSET, delivery.offset.to_string()),
+        (ATTEMPT, delivery.attempt.to_string()),
+    ];
+    fields.extend(delivery.previous.map(|offset| (PREVIOUS_OFFSET, offset.to_string())));
+    fields.extend(delivery.signer.map(|signer| (signature::HEADER, signer.sign(delivery.body))));
+    fields
+}
+
+/// The `Link` field of a delivery and of a topic's own answer (WebSub 4 and 7): one field with both links, the hub first,
+/// since some subscribers read no further than the first.
+#[must_use]
+pub fn link(hub_url: &str, topic: &Topic) -> String {
+    format!("<{}>; rel=\"hub\", <{}>; rel=\"self\"", escape(hub_url), escape(topic.as_str()))
+}
+
+/// The `User-Agent` of all requests of a hub: subscribers look for it when they wonder who asks (item 61).
+#[must_use]
+pub fn user_agent(version: &str, hub_url: &str) -> String {
+    format!("Stentor/{version} (WebSub hub; +{})", escape(hub_url).replace(['(', ')'], ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::Algorithm;
+    use stentor_model::Secret;
+
+    #[test]
+    fn deliveries_say_what_they_are() {
+        let topic = Topic::parse("http://t/?a=1").unwrap();
+        let signer = Signer::new(Algorithm::Sha1, &Secret::new("Jefe"));
+        let content_type = ContentType::parse("text/plain;charset=UTF-8").unwrap();
+        let given = Delivery {
+            hub_url: "https://hub.example/",
+            topic: &topic,
+            content_type: &content_type,
+            body: b"what do ya want for nothing?",
+            signer: None,
+            publication: PublicationId::FIRST,
+            epoch: Epoch(3),
+            offset: Offset::new(42),
+            previous: None,
+            attempt: 1,
+        };
+        let check = |given: Delivery<'_>, more: &[(&'static str, &str)]| {
+            // Items 46 to 48, and 50: no secret, no signature.
+            let mut expected = vec![
+                ("Content-Type", "text/plain;charset=UTF-8"),
+                ("Link", "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""),
+                ("Stentor-Publication", "1"),
+                ("Stentor-Epoch", "3"),
+                ("Stentor-Offset", "42"),
+                ("Stentor-Attempt", "1"),
+            ];
+            expected.extend(more);
+            let found = delivery(&given);
+            assert_eq!(found.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>(), expected);
+        };
+        check(given, &[]);
+        let signed = Delivery { signer: Some(&signer), previous: Some(Offset::new(40)), ..given };
+        let signature = "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
+        check(signed, &[("Stentor-Previous-Offset", "40"), ("X-Hub-Signature", signature)]);
+    }
+
+    #[test]
+    fn links_cannot_be_broken_out_of() {
+        let check = |topic: &str, expected: &str| {
+            assert_eq!(
+                link("http://h/", &Topic::parse(topic).unwrap()),
+                format!("<http://h/>; rel=\"hub\", {expected}")
+            );
+        };
+        check("http://t/'a';b,c", "<http://t/'a';b,c>; rel=\"self\"");
+        check("http://t/>;rel=\"hub\"", "<http://t/%3E;rel=%22hub%22>; rel=\"self\"");
+        check("http://t/ä", "<http://t/%C3%A4>; rel=\"self\"");
+    }
+
+    #[test]
+    fn content_types_are_kept() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(ContentType::parse(text).map(|found| found.to_string()), expected.then(|| text.to_owned()));
+        };
+        check("text/plain", true);
+        check("Text/HTML;  charset=\"utf-8\"", true);
+        check("application/vnd.x+json", true);
+        for wrong in ["", "text", "/", "text/", "/plain", "text/plain\r\nX: y", "text/plän"] {
+            check(wrong, false);
+        }
+        check(&format!("text/{}", "x".repeat(1020)), false);
+    }
+
+    #[test]
+    fn the_hub_names_itself() {
+        assert_eq!(user_agent("0.1.0", "https://h/(x)"), "Stentor/0.1.0 (WebSub hub; +https://h/x)");
+    }
+}
