@@ -182,8 +182,7 @@ impl Room {
 
     fn build(&self, place: &Place) -> Result<(), String> {
         // With a target named, build scripts and macros go without the flags: they could not be linked with them.
-        let words =
-            format!("build --quiet --release --locked --manifest-path fuzz/Cargo.toml --target {}", self.triple);
+        let words = format!("build --quiet --release --manifest-path fuzz/Cargo.toml --target {}", self.triple);
         let mut cargo = place.cargo(&words);
         cargo.env("CARGO_TARGET_DIR", &self.target).env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
         exec(&mut cargo)?;
