@@ -186,7 +186,13 @@ impl Room {
         let mut cargo = place.cargo(&words);
         cargo.env("CARGO_TARGET_DIR", &self.target).env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
         exec(&mut cargo)?;
-        exec(Command::new(self.binary()).env("FUZZ_SEEDS_OUT", self.target.join("seeds")))
+        // libFuzzer always has something to say, which nobody needs to know unless this fails.
+        let made = Command::new(self.binary()).env("FUZZ_SEEDS_OUT", self.target.join("seeds")).output();
+        match made {
+            Ok(made) if made.status.success() => Ok(()),
+            Ok(made) => Err(format!("the seeds cannot be made: {}", String::from_utf8_lossy(&made.stderr))),
+            Err(error) => Err(format!("{} cannot be started: {error}", self.binary().display())),
+        }
     }
 
     /// The binary as one target, in a folder of its own.
