@@ -35,6 +35,8 @@ struct Package {
 
 const PACKAGES: &[Package] = &[
     Package { name: "chromium", found: || place::chromium().is_some() },
+    // libFuzzer is C++, and comes as source.
+    Package { name: "g++", found: || place::program(&["c++"]).is_some() },
     Package { name: "curl", found: || place::program(&["curl"]).is_some() },
     Package { name: "openssl", found: || place::program(&["openssl"]).is_some() },
 ];

@@ -2,8 +2,8 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! [`conformance`] runs a public suite that must be at hand, [`bench`] measures, and `tidy` checks the shape of the house as
-//! ordinary Rust tests.
+//! [`bench`] measures, [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at
+//! hand, and `tidy` checks the shape of the house as ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
 
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod conformance;
+mod fuzz;
 mod install;
 mod place;
 mod step;
@@ -30,6 +31,8 @@ usage: cargo xtask SUBCOMMAND
   unit         Rust tests, Python client tests, browser library tests
   e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
   sim [N]      live N simulated worlds; `sim --seed S --trace` lives one and tells all of it
+  fuzz [TARGET [INPUT]] [--seconds N]
+               all fuzz targets, or one, for N seconds in total (3600); or one target on one INPUT, once
   install      only install what the tests need
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
@@ -41,6 +44,9 @@ CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let subcommand = arguments.next().unwrap_or_default();
+    if subcommand == "fuzz" {
+        return fuzz::run(&Place::find(Vec::new()), &arguments.collect::<Vec<_>>());
+    }
     if subcommand == "websocket-suite" {
         return conformance::run(arguments);
     }
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E, fuzz::STEPS],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],

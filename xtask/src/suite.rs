@@ -42,7 +42,8 @@ pub(crate) const E2E: &[Step] = &[
 ];
 
 fn fmt(place: &Place) -> Ending {
-    exec(&mut place.cargo("fmt --all --check")).map(|()| "formatted".to_owned())
+    exec(&mut place.cargo("fmt --all --check"))?;
+    exec(&mut place.cargo("fmt --manifest-path fuzz/Cargo.toml --check")).map(|()| "formatted".to_owned())
 }
 
 fn clippy(place: &Place) -> Ending {

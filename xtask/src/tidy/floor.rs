@@ -15,6 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("server", &["model", "websocket", "wamp", "delivery", "websub", "store"]),
     ("sim", &["model", "websocket", "wamp", "delivery", "websub", "store", "server"]),
     ("bench", &[]),
+    ("fuzz", &["model", "websocket", "wamp", "server"]),
     ("xtask", &[]),
 ];
 

@@ -107,6 +107,12 @@ fn items<'a>(headers: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
 fn forwarded(headers: &[&[u8]]) -> Vec<Hop> {
     let mut hops = Vec::new();
     for header in headers {
+        // A quote that the client left open hides the element which the proxy appended, and with it the proxy's word on
+        // who the client is. Nothing in such a field can be believed.
+        if header.iter().filter(|&&octet| octet == b'"').count() % 2 == 1 {
+            hops.push(Hop { address: None, tls: None });
+            continue;
+        }
         for element in split_unquoted(header, b',').filter(|element| !element.is_empty()) {
             let mut hop = Hop { address: None, tls: None };
             for pair in split_unquoted(element, b';') {
@@ -234,6 +240,14 @@ mod tests {
         );
         check("10.0.0.1", &["for=\"_hidden, for=127.0.0.1\""], &[], &[], Some((None, false)));
         check("10.0.0.1", &["for=\"192.0.2.43:_x\""], &[], &[], Some((Some("192.0.2.43"), false)));
+    }
+
+    #[test]
+    fn an_open_quote_does_not_hide_what_the_proxy_appended() {
+        check("10.0.0.1", &["for=127.0.0.1;x=\", for=198.51.100.1"], &[], &[], Some((None, false)));
+        check("10.0.0.1", &["for=127.0.0.1;x=\"\\\"\", for=198.51.100.1"], &[], &[], Some((None, false)));
+        check("10.0.0.1", &["for=127.0.0.1;x=\"", "for=198.51.100.1"], &[], &[], Some((Some("198.51.100.1"), false)));
+        check("10.0.0.1", &["for=127.0.0.1, for=\"198.51.100.1"], &[], &[], Some((None, false)));
     }
 
     #[test]
