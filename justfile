@@ -16,6 +16,10 @@ unit:
 e2e name="":
     cargo xtask e2e {{name}}
 
+# simulated worlds: a number of them, or `--seed S --trace` for one
+sim *args:
+    cargo xtask sim {{args}}
+
 # the documentation of all crates
 doc:
     cargo doc --workspace --no-deps --open

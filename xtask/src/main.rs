@@ -29,6 +29,7 @@ usage: cargo xtask SUBCOMMAND
   tidy         the checks on the shape of the house alone
   unit         Rust tests, Python client tests, browser library tests
   e2e [NAME]   end-to-end tests with real clients; only the files whose name contains NAME
+  sim [N]      live N simulated worlds; `sim --seed S --trace` lives one and tells all of it
   install      only install what the tests need
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
@@ -53,11 +54,12 @@ fn main() -> ExitCode {
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::E2E],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],
         "e2e" => &[install::STEPS, suite::E2E],
+        "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
         _ => return None,

@@ -10,6 +10,9 @@ use std::process::Command;
 use crate::place::{self, Place};
 use crate::step::{Ending, Step, exec, read};
 
+/// Worlds of a run of all tests: half a minute, and enough to meet what happens in one of a thousand.
+const SEEDS: u32 = 10_000;
+
 /// What needs no run of our code.
 pub(crate) const CHECK: &[Step] =
     &[Step { name: "fmt", run: fmt }, Step { name: "clippy", run: clippy }, Step { name: "doc", run: doc }];
@@ -24,6 +27,12 @@ pub(crate) const UNIT: &[Step] = &[
     Step { name: "python client tests", run: python_client },
     Step { name: "browser library tests", run: browser_library },
 ];
+
+/// Simulated worlds, as many as every run of all tests can afford.
+pub(crate) const SIM: &[Step] = &[Step { name: "simulation", run: simulation }];
+
+/// As many simulated worlds as asked for, or the one asked for.
+pub(crate) const SIM_ASKED: &[Step] = &[Step { name: "simulation", run: simulation_asked }];
 
 /// Real clients against a real server process.
 pub(crate) const E2E: &[Step] = &[
@@ -74,6 +83,23 @@ fn python_client(place: &Place) -> Ending {
 fn browser_library(place: &Place) -> Ending {
     let files = some(place.files("crates/server/web", "", ".test.mjs"), "crates/server/web/*.test.mjs")?;
     exec(place.command("node").args(["--test", "--test-reporter=spec"]).args(files)).map(|()| "passed".to_owned())
+}
+
+fn simulation(place: &Place) -> Ending {
+    simulate(place, &format!("--seeds {SEEDS}"))
+}
+
+fn simulation_asked(place: &Place) -> Ending {
+    match place.arguments.as_slice() {
+        [] => simulation(place),
+        [number] if number.bytes().all(|byte| byte.is_ascii_digit()) => simulate(place, &format!("--seeds {number}")),
+        words => simulate(place, &words.join(" ")),
+    }
+}
+
+fn simulate(place: &Place, words: &str) -> Ending {
+    exec(&mut place.cargo(&format!("run --quiet --package stentor-sim -- {words}")))
+        .map(|()| "no promise broken".to_owned())
 }
 
 fn build(place: &Place) -> Ending {

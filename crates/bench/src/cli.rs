@@ -202,11 +202,13 @@ fn soak(args: &SoakArgs) -> Result<ExitCode, Fault> {
 fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
     machine::is_fresh(&args.server)?;
     let bench = io(std::env::current_exe(), || "this program does not know where it is".to_owned())?;
+    // Servers work in folders of their own, where a relative path leads elsewhere.
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let programs = Programs {
-        stentor: args.server.clone(),
+        stentor: absolute(&args.server),
         bench,
         nchan: find("nginx").zip(nchan_module()),
-        crossbar: args.crossbar.clone().or_else(|| find("crossbar")),
+        crossbar: args.crossbar.as_ref().map(absolute).or_else(|| find("crossbar")),
     };
     let systems = systems(args, &programs);
     let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };

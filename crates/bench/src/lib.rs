@@ -9,6 +9,7 @@
 
 mod certificate;
 mod frame;
+mod inflate;
 mod stub;
 
 pub mod cell;

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use crate::dialect::{Dialect, Serializer, Subscription};
 use crate::fault::{Fault, io};
 use crate::frame::{self, first};
+use crate::inflate::Inflate;
 use crate::wire::{Wire, source};
 
 /// Sessions that are opened together: below every backlog.
@@ -153,9 +154,10 @@ impl Session {
                 self.read()?;
                 continue;
             };
-            let kind = serializer.kind(found.payload);
-            // Small answers stay uncompressed; a compressed frame is an event.
-            let is_event = found.compressed || found.opcode == frame::PING || kind == Some(36);
+            let mut inflate = Inflate::default();
+            let message = if found.compressed { inflate.message(found.payload) } else { Some(found.payload) };
+            let kind = message.and_then(|message| serializer.kind(message));
+            let is_event = found.opcode == frame::PING || kind == Some(36);
             if kind != Some(wanted) && !is_event {
                 let text = String::from_utf8_lossy(found.payload).into_owned();
                 return Err(Fault::Protocol(format!("waited for a message {wanted} and got {text:?}")));

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use flate2::{Decompress, FlushDecompress};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -19,6 +18,7 @@ use crate::dialect::Subscription;
 use crate::fault::{Fault, io};
 use crate::frame::{self, Frame};
 use crate::histogram::Histogram;
+use crate::inflate::Inflate;
 use crate::ledger::{Check, Ledger, Tally};
 use crate::progress::Progress;
 use crate::session::{self, Session, Target};
@@ -29,9 +29,6 @@ const BUFFER: usize = 256 * 1024;
 
 /// Reads between two reports of progress.
 const READS_PER_REPORT: u32 = 64;
-
-/// The longest message that is inflated.
-const INFLATED_MAX: usize = 1024 * 1024;
 
 const STOP: Token = Token(usize::MAX);
 
@@ -273,35 +270,16 @@ impl Work {
 }
 
 /// What finding stamps needs from one message to the next.
+#[derive(Default)]
 struct Scan {
     hint: usize,
-    inflate: Decompress,
-    inflated: Vec<u8>,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self { hint: 0, inflate: Decompress::new(false), inflated: Vec::with_capacity(4096) }
-    }
+    inflate: Inflate,
 }
 
 impl Scan {
     fn find(&mut self, frame: &Frame<'_>) -> Option<Stamp> {
-        if !frame.compressed {
-            return Stamp::find(frame.payload, &mut self.hint);
-        }
-        // RFC 7692, section 7.2.2: the tail that the sender left out. No context is kept from message to message.
-        self.inflate.reset(false);
-        self.inflated.clear();
-        for part in [frame.payload, b"\x00\x00\xff\xff"] {
-            let before = self.inflate.total_in();
-            while self.inflate.total_in() - before < part.len() as u64 && self.inflated.len() < INFLATED_MAX {
-                self.inflated.reserve(4096);
-                let rest = &part[usize::try_from(self.inflate.total_in() - before).ok()?..];
-                self.inflate.decompress_vec(rest, &mut self.inflated, FlushDecompress::Sync).ok()?;
-            }
-        }
-        Stamp::find(&self.inflated, &mut self.hint)
+        let message = if frame.compressed { self.inflate.message(frame.payload)? } else { frame.payload };
+        Stamp::find(message, &mut self.hint)
     }
 }
 

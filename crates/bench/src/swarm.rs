@@ -62,7 +62,7 @@ impl Swarm {
     ///
     /// # Errors
     /// When one of the processes fails.
-    pub fn next(&mut self) -> Result<u64, Fault> {
+    pub fn slowest(&mut self) -> Result<u64, Fault> {
         let mut slowest = 0;
         for child in &mut self.children {
             slowest = slowest.max(child.numbers::<1>()?[0]);

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -17,8 +18,9 @@ use crate::certificate;
 use crate::dialect::{Dialect, Serializer, Subscription};
 use crate::fault::{Fault, io};
 use crate::process::{Process, free_port};
+use crate::publishers::{Audience, Pace, Publishers, Until};
 use crate::request::{Body, Template, Topics};
-use crate::session::{Deflate, Target};
+use crate::session::{self, Deflate, Target};
 
 /// The topic of all measurements that need only one.
 pub const TOPIC: &str = "com.bench.topic";
@@ -144,7 +146,11 @@ impl System {
         process.wait_for_http(address, "/", patience)?;
         let startup = begin.elapsed();
         let body = if self == Self::Nchan { Body::Raw } else { Body::Json };
-        Ok(Server { process, startup, target, address, path: "/push", body, _folder: folder })
+        let server = Server { process, startup, target, address, path: "/push", body, _folder: folder };
+        if self == Self::Crossbar {
+            server.wait_for_paths(patience)?;
+        }
+        Ok(server)
     }
 
     fn command(self, all: &Programs, folder: &Path, at: SocketAddr, target: &Target) -> Result<Command, Fault> {
@@ -187,6 +193,23 @@ fn absent(what: &str) -> Fault {
 }
 
 impl Server {
+    /// Crossbar.io listens before it has put its services on their paths.
+    fn wait_for_paths(&self, patience: Duration) -> Result<(), Fault> {
+        let deadline = Instant::now() + patience;
+        let nobody = Audience { progress: Arc::default(), events_per_publication: 0 };
+        loop {
+            let template = self.template(&Topics::One(TOPIC.to_owned()), 0);
+            let tried = session::open(&self.target, &everybody(1), 0)
+                .and_then(|_| Publishers::connect(self.address, 1, template))
+                .and_then(|mut publishers| publishers.run(Pace::Window(1), Until::Published(1), &nobody));
+            match tried {
+                Ok(_) => return Ok(()),
+                Err(fault) if Instant::now() > deadline => return Err(fault),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
     /// The request that publishes so many octets to these topics.
     #[must_use]
     pub fn template(&self, topics: &Topics, payload: usize) -> Template {

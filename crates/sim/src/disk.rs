@@ -1,0 +1,81 @@
+//! The store of the simulated world: what is durable, and what is only in memory and goes with a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A subscription as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) topic: u64,
+    pub(crate) host: u64,
+    pub(crate) cursor: u64,
+    pub(crate) lease_end: u64,
+    pub(crate) attempts_max: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// The durable publications of each topic.
+    pub(crate) logs: Vec<Vec<u64>>,
+    pub(crate) rows: BTreeMap<u64, Row>,
+    /// Given up, by subscription and place.
+    pub(crate) dead: BTreeSet<(u64, u64)>,
+    /// Publications whose body the log has lost.
+    pub(crate) holes: BTreeSet<u64>,
+    /// Cursors that wait for the next flush. Not durable.
+    pub(crate) unflushed: BTreeMap<u64, u64>,
+    pub(crate) is_bad: bool,
+    next: u64,
+}
+
+impl Disk {
+    pub(crate) fn new(topics: u64) -> Self {
+        Self { logs: (0..topics).map(|_| Vec::new()).collect(), ..Self::default() }
+    }
+
+    /// Appends a publication `gap` after the last of any topic.
+    pub(crate) fn append(&mut self, topic: u64, gap: u64) -> u64 {
+        self.next += gap.max(1);
+        let at = usize::try_from(topic).expect("a handful of topics");
+        self.logs[at].push(self.next);
+        self.next
+    }
+
+    pub(crate) fn log(&self, topic: u64) -> &[u64] {
+        let at = usize::try_from(topic).expect("a handful of topics");
+        &self.logs[at]
+    }
+
+    pub(crate) fn tail(&self, topic: u64) -> u64 {
+        self.log(topic).last().copied().unwrap_or(0)
+    }
+
+    /// The publications after a place, in order.
+    pub(crate) fn after(&self, topic: u64, after: u64) -> &[u64] {
+        let log = self.log(topic);
+        &log[log.partition_point(|&offset| offset <= after)..]
+    }
+
+    /// The publication before a place.
+    pub(crate) fn before(&self, topic: u64, place: u64) -> Option<u64> {
+        let log = self.log(topic);
+        log[..log.partition_point(|&offset| offset < place)].last().copied()
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for (webhook, cursor) in std::mem::take(&mut self.unflushed) {
+            if let Some(row) = self.rows.get_mut(&webhook) {
+                row.cursor = row.cursor.max(cursor);
+            }
+        }
+    }
+
+    /// The newest cursor that this life knows.
+    pub(crate) fn cursor(&self, webhook: u64) -> u64 {
+        let written = self.rows.get(&webhook).map_or(0, |row| row.cursor);
+        self.unflushed.get(&webhook).copied().unwrap_or(written)
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.unflushed.clear();
+    }
+}

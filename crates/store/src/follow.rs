@@ -1,0 +1,67 @@
+//! The end of the log, and who waits for it to move.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use stentor_model::Offset;
+
+use crate::limit::FOLLOWERS_MAX;
+use crate::{Completer, Pending, StoreError};
+
+/// The place of the newest durable publication. It only moves forward, and after what it speaks of can be read.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    end: AtomicU64,
+    /// `None` once the store is closed.
+    waiting: Mutex<Option<Vec<Waiter>>>,
+}
+
+/// Behind which place somebody waits for the end, and how to tell.
+type Waiter = (Offset, Completer<Offset>);
+
+impl Follow {
+    pub(crate) fn new(end: Offset) -> Self {
+        Self { end: AtomicU64::new(end.get()), waiting: Mutex::new(Some(Vec::new())) }
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        Offset::new(self.end.load(Ordering::Acquire))
+    }
+
+    /// Answers at once if the end lies behind `after` already.
+    pub(crate) fn beyond(&self, after: Offset) -> Pending<Offset> {
+        let mut guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = &mut *guard else { return Pending::ready(Err(StoreError::Closed)) };
+        // Under the lock, so that the end cannot pass between the look and the wait.
+        let end = self.end();
+        if end > after {
+            return Pending::ready(Ok(end));
+        }
+        if waiting.len() >= FOLLOWERS_MAX {
+            return Pending::ready(Err(StoreError::Busy));
+        }
+        let (completer, pending) = Pending::new();
+        waiting.push((after, completer));
+        pending
+    }
+
+    /// To be called after what it speaks of can be read, and never before.
+    pub(crate) fn set(&self, end: Offset) {
+        let passed: Vec<_> = {
+            let mut guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            self.end.fetch_max(end.get(), Ordering::Release);
+            guard
+                .as_mut()
+                .map(|waiting| waiting.extract_if(.., |(after, _)| end > *after).collect())
+                .unwrap_or_default()
+        };
+        for (_, completer) in passed {
+            completer.complete(Ok(end));
+        }
+    }
+
+    /// Answers all who wait, and whoever comes later, that there is no more to come.
+    pub(crate) fn close(&self) {
+        drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading rows back into what they were.
+
+use std::collections::HashMap;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use stentor_model::{Offset, PublicationId, Secret, Topic, WebhookId};
+
+use super::register::{ACTIVE, DENIED};
+use crate::cursor::TopicNumber;
+use crate::{
+    Burial, Content, DeadId, DeadPublication, Entry, Hub, HubTopic, LastOutcome, ReadLimit, Sequence, State,
+    Subscription, Timestamp,
+};
+
+/// A row of `place`, as far as readers need it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) topic: TopicNumber,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) last_pub: u64,
+    pub(super) cut_pub: u64,
+}
+
+impl Extent {
+    /// From the columns topic, first_seq, last_seq, last_pub, cut_pub.
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            topic: number(row, 0)?,
+            first_seq: number(row, 1)?,
+            last_seq: number(row, 2)?,
+            last_pub: number(row, 3)?,
+            cut_pub: number(row, 4)?,
+        })
+    }
+
+    /// The extent of a topic, if anybody has published on it.
+    pub(super) fn find(connection: &Connection, topic: &HubTopic) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached(
+                "SELECT p.topic, first_seq, last_seq, last_pub, cut_pub FROM hub h
+                 JOIN topic t ON t.hub = h.id JOIN place p ON p.topic = t.id WHERE h.name = ? AND t.url = ?",
+            )?
+            .query_row([topic.hub.as_str(), topic.topic.as_str()], Self::of)
+            .optional()
+    }
+}
+
+/// Numbers of ours are below 2^63, or any 64 bits.
+pub(super) fn number(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(i64::cast_unsigned)
+}
+
+/// The number of the last publication of the topic at or before `offset`; one less than its first if there is none.
+///
+/// Both numbers grow together, so this is a search in a sorted list. Mostly `offset` is a publication of the topic, where a
+/// cursor stands, and one look-up does.
+pub(super) fn sequence_at(connection: &Connection, extent: Extent, offset: Offset) -> rusqlite::Result<Sequence> {
+    if offset.get() >= extent.last_pub {
+        return Ok(Sequence(extent.last_seq));
+    }
+    let before = extent.first_seq - 1;
+    if offset.get() <= extent.cut_pub {
+        return Ok(Sequence(before));
+    }
+    let exact = connection
+        .prepare_cached("SELECT seq FROM pub WHERE id = ? AND topic = ?")?
+        .query_row([offset.get().cast_signed(), extent.topic.cast_signed()], |row| number(row, 0))
+        .optional()?;
+    if let Some(exact) = exact {
+        return Ok(Sequence(exact));
+    }
+    let mut look = connection.prepare_cached("SELECT id FROM pub WHERE topic = ? AND seq = ?")?;
+    let (mut low, mut high) = (before, extent.last_seq);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let id = look.query_row([extent.topic.cast_signed(), middle.cast_signed()], |row| number(row, 0)).optional()?;
+        // What was cut since the extent was read lies before everything that is left.
+        if id.is_none_or(|id| id <= offset.get()) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Ok(Sequence(low))
+}
+
+/// When the publication with this number arrived.
+pub(super) fn arrival(connection: &Connection, topic: TopicNumber, seq: u64) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT at FROM pub WHERE topic = ? AND seq = ?")?
+        .query_row([topic.cast_signed(), seq.cast_signed()], |row| number(row, 0).map(Timestamp))
+        .optional()
+}
+
+/// The name of a topic.
+pub(super) fn topic(connection: &Connection, number: TopicNumber) -> rusqlite::Result<HubTopic> {
+    connection
+        .prepare_cached("SELECT name, url FROM hub JOIN topic ON topic.hub = hub.id WHERE topic.id = ?")?
+        .query_row([number.cast_signed()], |row| {
+            let hub = Hub::parse(row.get_ref(0)?.as_str()?).map_err(|_| damaged(0))?;
+            let topic = Topic::parse(row.get_ref(1)?.as_str()?).map_err(|_| damaged(1))?;
+            Ok(HubTopic { hub, topic })
+        })
+}
+
+/// Topics whose names a reader remembers. When there are more it forgets all of them, which costs one look-up each.
+const NAMES_MAX: usize = 20_000;
+
+/// Names of topics by their numbers, which never change, so that what is read shares them.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<TopicNumber, HubTopic>);
+
+impl Names {
+    /// The name of this topic.
+    pub(super) fn get(&mut self, connection: &Connection, number: TopicNumber) -> rusqlite::Result<HubTopic> {
+        if let Some(known) = self.0.get(&number) {
+            return Ok(known.clone());
+        }
+        let found = topic(connection, number)?;
+        if self.0.len() >= NAMES_MAX {
+            self.0.clear();
+        }
+        self.0.insert(number, found.clone());
+        Ok(found)
+    }
+}
+
+/// The publications that a statement finds, as many as the limit lets in. Its columns are those of `pub`.
+pub(super) fn entries(
+    connection: &Connection,
+    sql: &str,
+    (at, after): (i64, u64),
+    limit: ReadLimit,
+    names: &mut Names,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = i64::try_from(limit.entries).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![at, after.cast_signed(), rows])?;
+    while bytes < limit.bytes
+        && let Some(row) = rows.next()?
+    {
+        let length = row.get_ref(7)?.as_blob()?.len() as u64;
+        bytes += length;
+        if bytes > limit.bytes && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry(row, 0, names.get(connection, number(row, 1)?)?)?);
+    }
+    Ok(entries)
+}
+
+/// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body.
+fn entry(row: &Row<'_>, at: usize, topic: HubTopic) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        offset: Offset::new(number(row, at)?),
+        topic,
+        sequence: Sequence(number(row, at + 2)?),
+        publication: publication_id(number(row, at + 3)?)?,
+        at: Timestamp(number(row, at + 4)?),
+        content: Content {
+            content_type: row.get_ref(at + 5)?.as_str()?.into(),
+            extras: extras(row, at + 6)?,
+            body: bytes::Bytes::copy_from_slice(row.get_ref(at + 7)?.as_blob()?),
+        },
+    })
+}
+
+/// The name of a publication from its number in the file.
+pub(super) fn publication_id(raw: u64) -> rusqlite::Result<PublicationId> {
+    PublicationId::new(raw).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, raw.cast_signed()))
+}
+
+/// Extras are ours to decode; what does not decode is damage like any other.
+fn extras(row: &Row<'_>, at: usize) -> rusqlite::Result<crate::Extras> {
+    let octets = match row.get_ref(at)? {
+        ValueRef::Null => None,
+        value => Some(value.as_blob()?),
+    };
+    crate::extras::decode(octets).map_err(|_| damaged(at))
+}
+
+/// A value that this program never wrote, in words that `fault` knows as damage.
+fn damaged(at: usize) -> rusqlite::Error {
+    rusqlite::Error::IntegralValueOutOfRange(at, 0)
+}
+
+/// Columns of [`subscription`].
+pub(super) const SUBSCRIPTION: &str =
+    "SELECT s.id, s.topic, callback, secret, identity, extras, created, verified, lease_end,
+    state, reason, o.at, o.status, o.text FROM sub s LEFT JOIN outcome o ON o.id = s.id";
+
+/// A subscription, without what only the memory knows: `position` tells it for an identifier.
+pub(super) fn subscription(row: &Row<'_>, topic: HubTopic, position: Offset) -> rusqlite::Result<Subscription> {
+    let text = |at| row.get_ref(at)?.as_str_or_null().map(|text| text.map(Box::from)).map_err(rusqlite::Error::from);
+    let reason = || Ok::<_, rusqlite::Error>(text(10)?.unwrap_or_default());
+    let outcome = match row.get::<_, Option<i64>>(11)? {
+        None => None,
+        Some(at) => Some(LastOutcome {
+            at: Timestamp(at.cast_unsigned()),
+            status: row.get(12)?,
+            text: text(13)?.unwrap_or_default(),
+        }),
+    };
+    Ok(Subscription {
+        id: WebhookId(number(row, 0)?),
+        topic,
+        callback: row.get_ref(2)?.as_str()?.into(),
+        secret: row.get_ref(3)?.as_str_or_null()?.map(Secret::new),
+        identity: text(4)?,
+        extras: extras(row, 5)?,
+        created: Timestamp(number(row, 6)?),
+        verified: row.get::<_, Option<i64>>(7)?.map(|at| Timestamp(at.cast_unsigned())),
+        lease_end: Timestamp(number(row, 8)?),
+        state: match row.get::<_, i64>(9)? {
+            ACTIVE => State::Active,
+            DENIED => State::Denied { reason: reason()? },
+            _ => State::Gone { reason: reason()? },
+        },
+        outcome,
+        position,
+    })
+}
+
+/// Columns of [`dead`].
+pub(super) const DEAD: &str =
+    "SELECT pub, topic, seq, name, at, content_type, extras, body, id, sub, buried, attempts, reason FROM dead";
+
+/// A dead publication.
+pub(super) fn dead(row: &Row<'_>, topic: HubTopic) -> rusqlite::Result<DeadPublication> {
+    let entry = entry(row, 0, topic)?;
+    Ok(DeadPublication {
+        id: DeadId(number(row, 8)?),
+        subscription: WebhookId(number(row, 9)?),
+        burial: Burial {
+            offset: entry.offset,
+            at: Timestamp(number(row, 10)?),
+            attempts: row.get(11)?,
+            reason: row.get_ref(12)?.as_str()?.into(),
+        },
+        entry,
+    })
+}

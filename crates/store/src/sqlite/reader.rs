@@ -1,0 +1,231 @@
+//! The threads that read: each has a connection of its own, and none waits for the writer.
+//!
+//! A read is short, one page, and ends its statement: an open one would keep the write-ahead log from being reset.
+
+use std::cell::RefCell;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use stentor_model::{Offset, WebhookId};
+
+use super::command::{Command, Read};
+use super::cut;
+use super::fault::fault;
+use super::query::{self, Extent, Names};
+use super::shared::Shared;
+use crate::{DeadId, DeadPublication, Entry, HubTopic, Page, ReadLimit, Scope, StoreError, Subscription, Trimmed};
+
+/// Rows that a listing looks at while it holds a statement, when most of them belong to others.
+const LIST_ENTRIES_MAX: usize = 10_000;
+
+/// One thread's state.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) connection: Connection,
+    /// Only this thread looks at them; the cell is there because a read borrows the connection meanwhile.
+    pub(super) names: RefCell<Names>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: Arc<Mutex<Receiver<Read>>>,
+    /// Where plans for cutting go.
+    pub(super) writer: SyncSender<Command>,
+}
+
+impl Reader {
+    /// Works until the store is dropped.
+    pub(super) fn run(mut self) {
+        loop {
+            // The lock is held while waiting: the others wait for the lock instead, which is the same.
+            let command = self.commands.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(command) = command else { return };
+            self.serve(command);
+        }
+    }
+
+    /// Each answer goes straight to who asked. One who has gone meanwhile costs the read and no more.
+    fn serve(&mut self, command: Read) {
+        match command {
+            Read::Topic(topic, after, limit, answer) => answer.complete(self.judged(self.topic(&topic, after, limit))),
+            Read::Tail(after, limit, answer) => answer.complete(self.judged(self.tail(after, limit))),
+            Read::Newest(topic, answer) => answer.complete(self.judged(self.newest(&topic))),
+            Read::Get(id, answer) => {
+                let found = self.subscriptions("WHERE s.id = ?1", params![id.0.cast_signed()]);
+                answer.complete(self.judged(found.map(|mut found| found.pop())));
+            }
+            Read::Find(topic, callback, answer) => answer.complete(self.judged(self.find(&topic, &callback))),
+            Read::List(scope, after, entries, answer) => {
+                answer.complete(self.judged(self.list(&scope, after, entries)));
+            }
+            Read::ListDead(scope, after, entries, answer) => {
+                answer.complete(self.judged(self.list_dead(&scope, after, entries)));
+            }
+            Read::Dead(id, answer) => answer.complete(self.judged(self.dead(id))),
+            Read::Plan(now, answer) => match self.judged(cut::plan(&self.connection, &self.shared, now)) {
+                Ok(plan) => self.hand_over(plan, answer),
+                Err(error) => answer.complete(Err(error)),
+            },
+        }
+    }
+
+    /// The plan goes to the end of the writer's queue, like everything else that changes the file.
+    fn hand_over(&self, plan: cut::Plan, answer: crate::Completer<Trimmed>) {
+        self.shared.queue_entries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let Err(error) = self.writer.try_send(Command::Cut(plan, answer)) else { return };
+        self.shared.queue_entries.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if let TrySendError::Full(Command::Cut(_, answer)) = error {
+            answer.complete(Err(StoreError::Busy));
+        }
+    }
+
+    /// A file that is damaged where it is read must not be written any more.
+    fn judged<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            let error = fault(error);
+            if matches!(error, StoreError::Corrupt(_)) {
+                self.shared.observe(&error);
+            }
+            error
+        })
+    }
+
+    /// The publications of a topic behind an offset.
+    fn topic(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
+        // One view for both statements: between them something could be cut.
+        let view = self.connection.unchecked_transaction()?;
+        let mut page = Page { entries: Vec::new(), gap: None, epoch: self.shared.epoch };
+        let Some(extent) = Extent::find(&view, topic)? else { return Ok(page) };
+        let passed = query::sequence_at(&view, extent, after)?;
+        page.entries = query::entries(
+            &view,
+            "SELECT * FROM pub WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            (extent.topic.cast_signed(), passed.0),
+            limit,
+            &mut self.names.borrow_mut(),
+        )?;
+        page.gap = (after.get() < extent.cut_pub).then_some(Offset::new(extent.cut_pub));
+        Ok(page)
+    }
+
+    /// The publications of all topics behind an offset, in the order of the file itself.
+    fn tail(&self, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
+        let view = self.connection.unchecked_transaction()?;
+        let entries = query::entries(
+            &view,
+            "SELECT * FROM pub WHERE id > ?2 AND ?1 = 0 ORDER BY id LIMIT ?3",
+            (0, after.get()),
+            limit,
+            &mut self.names.borrow_mut(),
+        )?;
+        // Every number was given, so the ones that are missing were cut.
+        let mut expected = after.get();
+        let mut gap = None;
+        for entry in &entries {
+            if entry.offset.get() != expected + 1 {
+                gap = Some(Offset::new(entry.offset.get() - 1));
+            }
+            expected = entry.offset.get();
+        }
+        Ok(Page { entries, gap, epoch: self.shared.epoch })
+    }
+
+    /// The newest publication of a topic, which is there as soon as anything was published.
+    fn newest(&self, topic: &HubTopic) -> rusqlite::Result<Option<Entry>> {
+        let view = self.connection.unchecked_transaction()?;
+        let Some(extent) = Extent::find(&view, topic)? else { return Ok(None) };
+        let sql = "SELECT * FROM pub WHERE topic = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
+        let limit = ReadLimit { entries: 1, bytes: u64::MAX };
+        query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit, &mut self.names.borrow_mut())
+            .map(|mut found| found.pop())
+    }
+
+    /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.
+    fn subscriptions(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Subscription>> {
+        let mut names = self.names.borrow_mut();
+        let mut found = Vec::new();
+        let mut statement = self.connection.prepare_cached(&format!("{} {condition}", query::SUBSCRIPTION))?;
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            let id = WebhookId(query::number(row, 0)?);
+            // Removed while we read.
+            let Some(position) = self.shared.cursors.position(id) else { continue };
+            let topic = names.get(&self.connection, query::number(row, 1)?)?;
+            let mut subscription = query::subscription(row, topic, position)?;
+            if let Some(outcome) = self.shared.cursors.unflushed_outcome(id) {
+                subscription.outcome = Some(outcome);
+            }
+            found.push(subscription);
+        }
+        Ok(found)
+    }
+
+    /// The index on (topic, callback) leads here; no other row is looked at.
+    fn find(&self, topic: &HubTopic, callback: &str) -> rusqlite::Result<Option<Subscription>> {
+        let Some(number) = self.number(topic)? else { return Ok(None) };
+        let found = self.subscriptions("WHERE s.topic = ?1 AND callback = ?2", params![number, callback])?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The number of a topic, if anybody has published on it or subscribed to it.
+    fn number(&self, topic: &HubTopic) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached("SELECT topic.id FROM hub JOIN topic ON topic.hub = hub.id WHERE name = ? AND url = ?")?
+            .query_row([topic.hub.as_str(), topic.topic.as_str()], |row| row.get(0))
+            .optional()
+    }
+
+    fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> rusqlite::Result<Vec<Subscription>> {
+        let limit = entries.min(LIST_ENTRIES_MAX).cast_signed() as i64;
+        let after = after.0.cast_signed();
+        match scope {
+            Scope::All => self.subscriptions("WHERE s.id > ?1 ORDER BY s.id LIMIT ?2", params![after, limit]),
+            Scope::Hub(hub) => self.subscriptions(
+                "WHERE s.id > ?1 AND (SELECT hub FROM topic WHERE topic.id = s.topic) =
+                 (SELECT id FROM hub WHERE name = ?3) ORDER BY s.id LIMIT ?2",
+                params![after, limit, hub.as_str()],
+            ),
+            Scope::Topic(topic) => {
+                let Some(number) = self.number(topic)? else { return Ok(Vec::new()) };
+                let condition = "WHERE s.id > ?1 AND s.topic = ?3 ORDER BY s.id LIMIT ?2";
+                self.subscriptions(condition, params![after, limit, number])
+            }
+        }
+    }
+
+    /// There are DEAD_MAX of them at most, so the scope is judged row by row.
+    fn list_dead(&self, scope: &Scope, after: DeadId, entries: usize) -> rusqlite::Result<Vec<DeadPublication>> {
+        let mut names = self.names.borrow_mut();
+        let mut found = Vec::new();
+        let mut statement = self.connection.prepare_cached(&format!("{} WHERE id > ? ORDER BY id", query::DEAD))?;
+        let mut rows = statement.query([after.0.cast_signed()])?;
+        while found.len() < entries
+            && let Some(row) = rows.next()?
+        {
+            let topic = names.get(&self.connection, query::number(row, 1)?)?;
+            if scope.has(&topic) {
+                found.push(query::dead(row, topic)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn dead(&self, id: DeadId) -> rusqlite::Result<Option<DeadPublication>> {
+        let mut statement = self.connection.prepare_cached(&format!("{} WHERE id = ?", query::DEAD))?;
+        let mut rows = statement.query([id.0.cast_signed()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let topic = query::topic(&self.connection, query::number(row, 1)?)?;
+        query::dead(row, topic).map(Some)
+    }
+}
+
+/// Answers a read that no reader takes.
+pub(super) fn refuse(command: Read, error: StoreError) {
+    match command {
+        Read::Topic(.., answer) | Read::Tail(.., answer) => answer.complete(Err(error)),
+        Read::Newest(_, answer) => answer.complete(Err(error)),
+        Read::Get(_, answer) | Read::Find(.., answer) => answer.complete(Err(error)),
+        Read::List(.., answer) => answer.complete(Err(error)),
+        Read::ListDead(.., answer) => answer.complete(Err(error)),
+        Read::Dead(_, answer) => answer.complete(Err(error)),
+        Read::Plan(_, answer) => answer.complete(Err(error)),
+    }
+}

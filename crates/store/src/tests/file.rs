@@ -1,0 +1,322 @@
+//! What only a file can go through: a second process, other versions, copies, damage, and a disk that is full.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::sqlite::{Sqlite, backup, check};
+use crate::{
+    Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, ReadLimit, Receipt, Store,
+    StoreError, Subscriptions, Timestamp,
+};
+use rusqlite::Connection;
+use stentor_model::{Offset, PublicationId, Secret, Topic};
+use tempfile::TempDir;
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    (folder, path)
+}
+
+fn open(path: &Path) -> Sqlite {
+    Sqlite::open(path, Limits::default()).unwrap()
+}
+
+fn topic(name: &str) -> HubTopic {
+    HubTopic { hub: Hub::parse("main").unwrap(), topic: Topic::parse(name).unwrap() }
+}
+
+fn draft(name: &str, octets: usize) -> Draft {
+    Draft {
+        topic: topic(name),
+        publication: PublicationId::FIRST,
+        at: Timestamp(1),
+        content: Content { content_type: "text/plain".into(), extras: Vec::new(), body: vec![b'x'; octets].into() },
+        idempotency: None,
+    }
+}
+
+fn append(store: &Sqlite, name: &str, octets: usize) -> Result<Receipt, StoreError> {
+    store.append(draft(name, octets)).wait()
+}
+
+fn subscription(name: &str) -> NewSubscription {
+    NewSubscription {
+        topic: topic(name),
+        callback: "https://example.org/hook".into(),
+        secret: Some(Secret::new("s")),
+        identity: None,
+        extras: Vec::new(),
+        created: Timestamp(1),
+        verified: None,
+        lease_end: Timestamp(2),
+        after: Offset::START,
+    }
+}
+
+/// A store with something in every table that matters.
+fn sample(path: &Path) -> Sqlite {
+    let store = open(path);
+    for number in 0..50 {
+        append(&store, if number % 3 == 0 { "a" } else { "b" }, 2000).unwrap();
+    }
+    store.put(subscription("a")).wait().unwrap();
+    store
+}
+
+fn all(store: &Sqlite) -> usize {
+    store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait().unwrap().entries.len()
+}
+
+#[test]
+fn one_process_holds_it() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    assert!(matches!(Sqlite::open(&path, Limits::default()), Err(StoreError::Locked)));
+    drop(store);
+    open(&path);
+}
+
+#[test]
+fn nobody_else_may_read_it() {
+    let (folder, path) = folder();
+    let store = sample(&path);
+    store.backup(&folder.path().join("copy.db")).unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn closing_flushes_the_cursors_and_dropping_does_not() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    let id = store.put(subscription("a")).wait().unwrap().id();
+    let places = [1, 2].map(|octets| append(&store, "a", octets).unwrap().offset);
+    let position = |store: &Sqlite| store.get(id).wait().unwrap().unwrap().position;
+    store.advance(&store.claim(id).wait().unwrap(), places[0]).unwrap();
+    drop(store);
+    let store = open(&path);
+    assert_eq!(position(&store), Offset::START);
+    store.advance(&store.claim(id).wait().unwrap(), places[1]).unwrap();
+    store.close().wait().unwrap();
+    drop(store);
+    assert_eq!(position(&open(&path)), places[1]);
+}
+
+#[test]
+fn what_was_asked_for_before_a_drop_is_done() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    let pending: Vec<_> = (0..500).map(|_| store.append(draft("a", 10))).collect();
+    drop(store);
+    assert!(pending.into_iter().all(|pending| pending.wait().is_ok()));
+    assert_eq!(all(&open(&path)), 500);
+}
+
+#[test]
+fn foreign_files_are_left_alone() {
+    let (_folder, path) = folder();
+    let check_refused = |expected: &str| {
+        let refused = Sqlite::open(&path, Limits::default()).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    };
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs(x)").unwrap();
+    check_refused("another program");
+    fs::write(&path, "this is no database, and long enough to be looked at as one".repeat(20)).unwrap();
+    check_refused("not a database");
+    fs::remove_file(&path).unwrap();
+    drop(open(&path));
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    check_refused("version 99");
+}
+
+#[test]
+fn a_backup_is_taken_while_publishers_go_on() {
+    let (folder, path) = folder();
+    let store = sample(&path);
+    let copy = folder.path().join("copy.db");
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            for _ in 0..200 {
+                append(&store, "c", 500).unwrap();
+            }
+        });
+        store.backup(&copy).unwrap();
+        publisher.join().unwrap();
+    });
+    assert!(store.backup(&copy).is_err(), "a copy is never written over");
+    assert_eq!(check(&copy).unwrap().faults, Vec::<String>::new());
+    let copied = open(&copy);
+    assert!((50..=250).contains(&all(&copied)));
+    assert_eq!(all(&store), 250);
+    assert_ne!(copied.epoch(), store.epoch(), "offsets of a copy are another history");
+    drop(copied);
+    let epoch = open(&copy).epoch();
+    assert_eq!(open(&copy).epoch(), epoch);
+    assert!(backup(Path::new("/nowhere/store.db"), &folder.path().join("none.db")).is_err());
+}
+
+#[test]
+fn a_sound_store_passes_the_check_while_it_is_open() {
+    let (_folder, path) = folder();
+    let store = sample(&path);
+    let claim = store.claim(stentor_model::WebhookId(1)).wait().unwrap();
+    store.advance(&claim, store.end()).unwrap();
+    store.flush().wait().unwrap();
+    store.trim(Timestamp(1)).wait().unwrap();
+    let report = check(&path).unwrap();
+    assert_eq!((report.faults, report.publications, report.subscriptions, report.version), (vec![], 50, 1, 1));
+}
+
+#[test]
+fn the_check_finds_what_does_not_fit() {
+    let check_finds = |damage: &str, expected: &str| {
+        let (_folder, path) = folder();
+        drop(sample(&path));
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let faults = check(&path).unwrap().faults;
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{damage}: {faults:?}");
+    };
+    check_finds("DELETE FROM pub WHERE topic = 1 AND seq = 5", "not dense");
+    check_finds("DELETE FROM pub WHERE id = 50", "first and last");
+    check_finds("UPDATE place SET bytes = bytes + 1", "miscounted");
+    check_finds("DELETE FROM place WHERE topic = 1", "without a place");
+    check_finds("UPDATE cur SET position = 51", "behind the end");
+    check_finds("DELETE FROM cur", "has no cursor");
+    check_finds("DELETE FROM sub", "belongs to no subscription");
+    check_finds("UPDATE sub SET state = 2", "differ in topic or state");
+    check_finds("DELETE FROM hub", "belongs to no hub");
+    check_finds("DELETE FROM topic", "belongs to no topic");
+    check_finds("UPDATE pub SET seq = -seq", "smaller number");
+}
+
+/// Overwrites the pages of the file that hold this text.
+fn damage(path: &Path, text: &[u8]) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut octets = Vec::new();
+    file.read_to_end(&mut octets).unwrap();
+    let at = octets.windows(text.len()).position(|window| window == text).unwrap();
+    file.seek(SeekFrom::Start(at as u64 / 4096 * 4096)).unwrap();
+    file.write_all(&[0x5a; 4096]).unwrap();
+    file.sync_all().unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_read_where_it_can_be_and_not_written() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    append(&store, "a", 100).unwrap();
+    for _ in 0..200 {
+        append(&store, "b", 1000).unwrap();
+    }
+    let body = Content { body: "the one that is hit".into(), ..draft("c", 0).content };
+    store.append(Draft { content: body, ..draft("c", 0) }).wait().unwrap();
+    for _ in 0..200 {
+        append(&store, "d", 1000).unwrap();
+    }
+    store.close().wait().unwrap();
+    drop(store);
+    damage(&path, b"the one that is hit");
+    assert!(!check(&path).unwrap().faults.is_empty());
+    let store = open(&path);
+    let read = |name| store.read(&topic(name), Offset::START, ReadLimit::default()).wait();
+    assert_eq!(read("a").unwrap().entries.len(), 1);
+    assert!(matches!(read("c"), Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.status().health, Health::ReadOnly(_)));
+    assert!(matches!(append(&store, "a", 1), Err(StoreError::ReadOnly(_))));
+    assert!(matches!(store.put(subscription("a")).wait(), Err(StoreError::ReadOnly(_))));
+    assert_eq!(read("a").unwrap().entries.len(), 1, "reads go on");
+    let late = Offset::new(store.end().get() - 50);
+    assert_eq!(store.read(&topic("d"), late, ReadLimit::default()).wait().unwrap().entries.len(), 50);
+}
+
+#[test]
+fn damage_that_the_writer_meets_stops_it() {
+    let (_folder, path) = folder();
+    drop(sample(&path));
+    // A row where the next one would have to go.
+    Connection::open(&path).unwrap().execute_batch("UPDATE place SET last_seq = 3 WHERE topic = 1").unwrap();
+    let store = open(&path);
+    assert!(matches!(append(&store, "a", 1), Err(StoreError::Corrupt(_))));
+    assert!(matches!(append(&store, "b", 1), Err(StoreError::ReadOnly(_))));
+    assert_eq!(all(&store), 50);
+}
+
+#[test]
+fn a_full_queue_is_busy() {
+    let (_folder, path) = folder();
+    let store =
+        Sqlite::open(&path, Limits { queue_entries_max: 4, queue_bytes_max: 5000, ..Limits::default() }).unwrap();
+    assert!(matches!(append(&store, "a", 5000), Err(StoreError::Busy)), "more than all that may wait");
+    // Whoever holds the file's lock holds up the writer.
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut pending: Vec<_> = (0..2000).map(|_| store.append(draft("a", 1))).collect();
+    let refused = pending.pop().unwrap().wait();
+    assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+    other.execute_batch("COMMIT").unwrap();
+    let accepted = pending.into_iter().filter_map(|pending| pending.wait().ok()).count();
+    assert!(accepted > 0);
+    assert_eq!(store.end().get(), accepted as u64);
+    assert_eq!(store.status().queue_entries, 0);
+    append(&store, "a", 4000).unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_and_is_survived() {
+    let (_folder, path) = folder();
+    let limits =
+        Limits { history_entries: NonZeroU64::MIN, file_bytes_max: NonZeroU64::new(150 * 4096), ..Limits::default() };
+    let store = Sqlite::open(&path, limits).unwrap();
+    let mut accepted = 0;
+    let refusal = loop {
+        match append(&store, "a", 3000) {
+            Ok(_) => accepted += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, StoreError::Full(Limit::Disk)), "{refusal:?}");
+    assert!(accepted > 20);
+    assert_eq!((all(&store), store.status().health), (accepted, Health::DiskFull));
+    let trimmed = store.trim(Timestamp(1)).wait().unwrap();
+    assert_eq!(trimmed.publications, accepted as u64 - 1);
+    let next = append(&store, "a", 3000).unwrap();
+    assert_eq!(next.sequence.0, accepted as u64 + 1, "a refused publication takes no place");
+    assert_eq!(store.status().health, Health::Well);
+    drop(store);
+    assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+}
+
+/// Needs a file system of its own, of a few megabytes: `STENTOR_SMALL_FOLDER=/mnt/small`.
+#[test]
+#[ignore = "needs a small file system"]
+fn a_small_file_system_is_survived() {
+    let folder = tempfile::tempdir_in(std::env::var_os("STENTOR_SMALL_FOLDER").unwrap()).unwrap();
+    let path = folder.path().join("store.db");
+    let store = Sqlite::open(&path, Limits { history_entries: NonZeroU64::MIN, ..Limits::default() }).unwrap();
+    let ballast = folder.path().join("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let mut accepted = 0;
+    let refusal = loop {
+        match append(&store, "a", 3000) {
+            Ok(_) => accepted += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, StoreError::Full(Limit::Disk)), "{refusal:?}");
+    assert_eq!((all(&store), store.status().health), (accepted, Health::DiskFull));
+    assert!(append(&store, "a", 3000).is_err());
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(append(&store, "a", 3000).unwrap().sequence.0, accepted as u64 + 1);
+    assert_eq!(store.status().health, Health::Well);
+    store.close().wait().unwrap();
+    drop(store);
+    assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+    assert_eq!(all(&open(&path)), accepted + 1);
+}
