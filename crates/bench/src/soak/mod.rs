@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use self::guest::Visits;
 pub use self::rule::Rule;
 use self::rule::Sample;
+use self::visitor::Calls;
 use crate::cell::{CONNECTIONS, Load, PAYLOAD};
 use crate::fault::Fault;
 use crate::histogram::Histogram;
@@ -68,7 +69,7 @@ pub struct Soaked {
     latency: Histogram,
     tally: Tally,
     visits: Visits,
-    http: u64,
+    calls: Calls,
     memory: Vec<Sample>,
     descriptors_max: u64,
     /// Before anybody came, and when everybody had gone.
@@ -118,7 +119,7 @@ pub fn run(programs: &Programs, plan: Plan) -> Result<Soaked, Fault> {
         latency: subscribers.take_latency(),
         tally: subscribers.tally(&publishers.sent()),
         visits: pressed.visits,
-        http: pressed.http,
+        calls: pressed.calls,
         memory: pressed.seen.memory,
         descriptors_max: pressed.seen.descriptors_max,
         descriptors: (before as u64, after as u64),
@@ -140,7 +141,7 @@ fn full_rate(server: &mut Server, subscribers: &Subscribers, publishers: &mut Pu
 struct Pressed {
     sent: Sent,
     visits: Visits,
-    http: u64,
+    calls: Calls,
     seen: Seen,
     faults: Vec<String>,
 }
@@ -170,9 +171,13 @@ fn press(
         let mut faults = Vec::new();
         let mut visits = Visits::default();
         ended(guests, &mut faults).iter().for_each(|one| visits.add(one));
-        let http = ended(visitors, &mut faults).iter().sum();
+        let mut calls = Calls::default();
+        for one in ended(visitors, &mut faults) {
+            calls.count += one.count;
+            calls.cut += one.cut;
+        }
         let seen = watch.join().unwrap_or_default();
-        Ok(Pressed { sent: sent?, visits, http, seen, faults })
+        Ok(Pressed { sent: sent?, visits, calls, seen, faults })
     })
 }
 

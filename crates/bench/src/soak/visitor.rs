@@ -14,16 +14,30 @@ const PAUSE: std::ops::Range<u64> = 10..100;
 /// A topic that nobody listens to, so that the subscribers' account stays simple.
 const BODY: &str = r#"{"topic":"com.bench.nobody","args":["visitor"]}"#;
 
-/// One connection after the other, until then; gives their number.
-pub(super) fn keep_coming(to: SocketAddr, until: Instant, seed: u64) -> Result<u64, Fault> {
+/// What visitors did together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    /// Connections that came and went.
+    pub(super) count: u64,
+    /// Those among them that went in the middle of a head, which a server may call malformed.
+    pub(super) cut: u64,
+}
+
+/// Goes in the middle of a head.
+const CUT: u8 = 1;
+
+/// One connection after the other, until then.
+pub(super) fn keep_coming(to: SocketAddr, until: Instant, seed: u64) -> Result<Calls, Fault> {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let mut count = 0;
+    let mut calls = Calls::default();
     while Instant::now() < until {
-        visit(to, dice.u8(..5))?;
-        count += 1;
+        let kind = dice.u8(..5);
+        visit(to, kind)?;
+        calls.count += 1;
+        calls.cut += u64::from(kind == CUT);
         std::thread::sleep(Duration::from_millis(dice.u64(PAUSE)));
     }
-    Ok(count)
+    Ok(calls)
 }
 
 fn visit(to: SocketAddr, kind: u8) -> Result<(), Fault> {
@@ -38,8 +52,7 @@ fn visit(to: SocketAddr, kind: u8) -> Result<(), Fault> {
     match kind {
         // Says nothing at all.
         0 => Ok(()),
-        // Goes in the middle of a head.
-        1 => say(&mut wire, &post("")[..20]),
+        CUT => say(&mut wire, &post("")[..20]),
         // Goes in the middle of a body.
         2 => {
             let post = post("");
