@@ -37,6 +37,8 @@ usage: cargo xtask SUBCOMMAND
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
+  soak [--seconds N]
+               build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E, fuzz::STEPS],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E, bench::SHORT_SOAK, fuzz::STEPS],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],
@@ -68,6 +70,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
+        "soak" => &[bench::SOAK],
         _ => return None,
     };
     Some(groups.concat())

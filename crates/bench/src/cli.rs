@@ -16,6 +16,7 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, io};
 use crate::machine;
 use crate::rounds::{self, Run};
+use crate::soak::{self, Plan};
 use crate::stub::{self, Mode};
 use crate::swarm::Part;
 use crate::system::{Programs, System};
@@ -32,6 +33,8 @@ struct Line {
 enum Command {
     /// Measure; `cargo xtask bench` builds everything and calls this
     Run(RunArgs),
+    /// Press on the server for long, with half of what it can do; `cargo xtask soak` builds everything and calls this
+    Soak(SoakArgs),
     /// Be a ceiling: a server that does nothing but hand on
     Ceiling {
         /// How frames reach the sockets
@@ -87,6 +90,22 @@ struct RunArgs {
     /// Put both into docs/bench
     #[arg(long)]
     save: bool,
+}
+
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// The server to press on
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// Seconds to publish at half of the full rate
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// Sessions that stay from the beginning to the end
+    #[arg(long, default_value_t = 100)]
+    subscribers: usize,
+    /// What the dice of those who come and go begin with
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +173,7 @@ pub fn main() -> ExitCode {
     machine::raise_limit();
     let done = match line.command {
         Command::Run(args) => measure(&args),
+        Command::Soak(args) => soak(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
     };
@@ -168,6 +188,15 @@ fn listen(args: ListenArgs) -> Result<(), Fault> {
     let target = Part::target(args.address, args.path, args.realm, dialect);
     let part = Part { target, count: args.count, offset: args.offset, sources: args.sources };
     part.run(&mut std::io::stdout())
+}
+
+fn soak(args: &SoakArgs) -> Result<ExitCode, Fault> {
+    machine::is_fresh(&args.server)?;
+    let programs = Programs { stentor: args.server.clone(), bench: PathBuf::new(), nchan: None, crossbar: None };
+    let time = Duration::from_secs(args.seconds);
+    let soaked = soak::run(&programs, Plan { time, subscribers: args.subscribers, seed: args.seed })?;
+    say(&soaked.render());
+    Ok(if soaked.rules().iter().all(|rule| rule.held) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {

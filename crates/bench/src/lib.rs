@@ -1,8 +1,8 @@
 //! The load generator of Stentor, the ceilings that it is compared with, and the benchmark made of both.
 //!
 //! [`subscribers`] and [`publishers`] are the generator, for whoever wants to press on a server; [`process`] and
-//! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show what
-//! came out.
+//! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show
+//! what came out. [`soak`] presses on a server for long and judges it.
 //!
 //! Everything is measured from outside, through sockets and `/proc`: this crate knows nothing of the server's insides, so
 //! that every server is measured alike.
@@ -29,6 +29,7 @@ pub mod publishers;
 pub mod request;
 pub mod rounds;
 pub mod session;
+pub mod soak;
 pub mod stamp;
 pub mod subscribers;
 pub mod swarm;

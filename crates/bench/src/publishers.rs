@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -65,9 +66,36 @@ pub struct Sent {
     pub late: u64,
 }
 
+/// How far each source is, for whoever reads along from another thread.
+#[derive(Debug)]
+pub struct Marks {
+    begun: Vec<AtomicU32>,
+    answered: Vec<AtomicU32>,
+}
+
+impl Marks {
+    fn new(sources: usize) -> Self {
+        let zeros = || (0..sources).map(|_| AtomicU32::new(0)).collect();
+        Self { begun: zeros(), answered: zeros() }
+    }
+
+    /// The last number of each source whose POST has begun. A higher one begins after this call.
+    #[must_use]
+    pub fn begun(&self) -> Vec<u32> {
+        self.begun.iter().map(|mark| mark.load(Ordering::SeqCst)).collect()
+    }
+
+    /// The last number of each source whose POST has been answered with a success.
+    #[must_use]
+    pub fn answered(&self) -> Vec<u32> {
+        self.answered.iter().map(|mark| mark.load(Ordering::SeqCst)).collect()
+    }
+}
+
 /// Connections that publish.
 #[derive(Debug)]
 pub struct Publishers {
+    marks: Arc<Marks>,
     poll: Poll,
     waker: Arc<Waker>,
     lines: Vec<Line>,
@@ -106,13 +134,20 @@ impl Publishers {
             lines.push(Line { wire, sequence: 0, output: VecDeque::new(), input: Vec::new() });
         }
         let idle = (0..connections).collect();
-        Ok(Self { poll, waker, lines, idle, template, buffer: vec![0; 16 * 1024] })
+        let marks = Arc::new(Marks::new(connections));
+        Ok(Self { marks, poll, waker, lines, idle, template, buffer: vec![0; 16 * 1024] })
     }
 
     /// The last number of each source.
     #[must_use]
     pub fn sent(&self) -> Vec<u32> {
         self.lines.iter().map(|line| line.sequence).collect()
+    }
+
+    /// How far each source is, also while [`Publishers::run`] runs.
+    #[must_use]
+    pub const fn marks(&self) -> &Arc<Marks> {
+        &self.marks
     }
 
     /// Publishes; all requests are answered when this returns, but events may still be on their way.
@@ -147,7 +182,7 @@ impl Publishers {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 answers += self.ready(event.token().0)?;
             }
-            run.watch(answers)?;
+            run.watch(answers, self.lines.len() - self.idle.len())?;
         }
     }
 
@@ -155,6 +190,7 @@ impl Publishers {
         let Some(at) = self.idle.pop_front() else { return Ok(()) };
         let line = &mut self.lines[at];
         line.sequence += 1;
+        self.marks.begun[at].store(line.sequence, Ordering::SeqCst);
         let source = u8::try_from(at).expect("fewer than SOURCES_MAX");
         let request = self.template.fill(Stamp { source, sequence: line.sequence, time: clock::now() });
         match line.wire.write(request) {
@@ -187,6 +223,7 @@ impl Publishers {
                 Answer::Incomplete => {}
                 Answer::Success(length) => {
                     line.input.drain(..length);
+                    self.marks.answered[at].store(line.sequence, Ordering::SeqCst);
                     self.idle.push_back(at);
                     answers += 1;
                 }
@@ -275,9 +312,11 @@ impl Run<'_> {
         self.sent.publications += 1;
     }
 
-    fn watch(&mut self, answers: u64) -> Result<(), Fault> {
+    fn watch(&mut self, answers: u64, under_way: usize) -> Result<(), Fault> {
         let arrived = self.audience.progress.arrived();
-        if answers > 0 || arrived > self.heard.1 || matches!(self.pace, Pace::Rate(_)) {
+        // A fixed rate may be so slow that nothing is under way for long.
+        let rests = under_way == 0 && matches!(self.pace, Pace::Rate(_));
+        if answers > 0 || arrived > self.heard.1 || rests {
             self.heard = (Instant::now(), arrived);
         } else if self.heard.0.elapsed() > STALL {
             let expected = self.base + self.sent.publications * self.audience.events_per_publication;
