@@ -103,10 +103,12 @@ impl Account {
         let at = usize::from(stamp.source);
         let (Some(last), Some(&past)) = (self.last.get_mut(at), self.past.get(at)) else { return };
         self.visits.events += 1;
-        let heard = std::mem::replace(&mut self.heard[at], true);
         if stamp.sequence <= past {
             self.visits.strays += 1;
-        } else if !heard && stamp.sequence <= *last {
+            return;
+        }
+        let heard = std::mem::replace(&mut self.heard[at], true);
+        if !heard && stamp.sequence <= *last {
             *last = stamp.sequence;
         } else if stamp.sequence > *last {
             self.visits.tally.lost += u64::from(stamp.sequence - *last - 1);
