@@ -33,6 +33,8 @@ usage: cargo xtask SUBCOMMAND
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
+  weather [--only NAMES] [--seconds N] [--json FILE]
+               build everything in release and see what hostile clients do to honest ones
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -60,6 +62,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "e2e" => &[install::STEPS, suite::E2E],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
+        "weather" => &[bench::WEATHER],
         _ => return None,
     };
     Some(groups.concat())

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock;
 use crate::fault::{Fault, io};
+use crate::histogram::Histogram;
 use crate::progress::Progress;
 use crate::request::{Answer, Template, answer};
 use crate::stamp::{SOURCES_MAX, Stamp};
@@ -74,6 +75,7 @@ pub struct Publishers {
     idle: VecDeque<usize>,
     template: Template,
     buffer: Vec<u8>,
+    answers: Histogram,
 }
 
 /// One connection.
@@ -81,6 +83,8 @@ pub struct Publishers {
 struct Line {
     wire: Wire,
     sequence: u32,
+    /// When its POST began.
+    began: u64,
     /// What did not fit into the socket.
     output: VecDeque<u8>,
     input: Vec<u8>,
@@ -103,16 +107,22 @@ impl Publishers {
             let descriptor = wire.descriptor();
             let interest = Interest::READABLE | Interest::WRITABLE;
             io(poll.registry().register(&mut SourceFd(&descriptor), Token(at), interest), refused)?;
-            lines.push(Line { wire, sequence: 0, output: VecDeque::new(), input: Vec::new() });
+            lines.push(Line { wire, sequence: 0, began: 0, output: VecDeque::new(), input: Vec::new() });
         }
         let idle = (0..connections).collect();
-        Ok(Self { poll, waker, lines, idle, template, buffer: vec![0; 16 * 1024] })
+        let (buffer, answers) = (vec![0; 16 * 1024], Histogram::default());
+        Ok(Self { poll, waker, lines, idle, template, buffer, answers })
     }
 
     /// The last number of each source.
     #[must_use]
     pub fn sent(&self) -> Vec<u32> {
         self.lines.iter().map(|line| line.sequence).collect()
+    }
+
+    /// How long answers took since the last call, from the start of the POST.
+    pub fn take_answers(&mut self) -> Histogram {
+        std::mem::take(&mut self.answers)
     }
 
     /// Publishes; all requests are answered when this returns, but events may still be on their way.
@@ -156,7 +166,8 @@ impl Publishers {
         let line = &mut self.lines[at];
         line.sequence += 1;
         let source = u8::try_from(at).expect("fewer than SOURCES_MAX");
-        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: clock::now() });
+        line.began = clock::now();
+        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: line.began });
         match line.wire.write(request) {
             Ok(count) => line.output.extend(&request[count..]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => line.output.extend(request),
@@ -187,6 +198,7 @@ impl Publishers {
                 Answer::Incomplete => {}
                 Answer::Success(length) => {
                     line.input.drain(..length);
+                    self.answers.record(clock::now().saturating_sub(line.began));
                     self.idle.push_back(at);
                     answers += 1;
                 }
