@@ -191,7 +191,7 @@ pub const ATTACKS: &[Attack] = &[
                 .repeat(fragment.repeat(1000), ms(12), 1000)
                 .last(*b"\x80\x80\0\0\0\0")
         },
-        reasons: &["wamp_violation"],
+        reasons: &["message_too_big", "wamp_violation"],
         each: 2 * MIB,
         why: "the message's octets, its buffer doubling",
         ..PLAIN
