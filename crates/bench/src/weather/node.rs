@@ -32,6 +32,8 @@ impl Node {
         let text = configuration(address).to_string();
         let written = fs::create_dir_all(&cbdir).and_then(|()| fs::write(cbdir.join("config.json"), text));
         io(written, || "no configuration for the node".to_owned())?;
+        // It starts in a folder of its own, where a relative name leads nowhere.
+        let program = io(std::path::absolute(program), || "the server's program has no name".to_owned())?;
         let mut command = Command::new(program);
         command.args(["start", "--loglevel", "warn", "--cbdir"]).arg(cbdir).current_dir(folder.path());
         let mut process = Process::start(&mut command)?;
