@@ -72,7 +72,7 @@ struct WeatherArgs {
     /// Only these attacks
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = attack)]
     only: Vec<&'static Attack>,
-    /// Seconds that each attack lasts, at least 10 [default: as long as its limits need to show]
+    /// Seconds that each attack lasts, if that is longer than its limits need to show
     #[arg(long)]
     seconds: Option<u64>,
     /// Where the raw figures go

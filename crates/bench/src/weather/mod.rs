@@ -61,7 +61,7 @@ pub struct Options {
     pub server: PathBuf,
     /// The attacks; none for all.
     pub only: Vec<&'static Attack>,
-    /// Seconds that each attack lasts, where its limits allow less or want more.
+    /// Seconds that each attack lasts; never less than its limits need to show.
     pub seconds: Option<u64>,
     /// Where the raw figures go.
     pub json: Option<PathBuf>,
@@ -179,7 +179,7 @@ fn suffer(attack: &'static Attack, options: &Options) -> Result<Record, Fault> {
     let calm = honest.window(&mut node.process, None)?;
     let (before, closed_before) = (node.memory().0, node.closed()?);
 
-    let seconds = options.seconds.unwrap_or(attack.seconds).max(10);
+    let seconds = options.seconds.unwrap_or_default().max(attack.seconds);
     let mut command = own_program()?;
     command.args(["storm", "--attack", attack.name, "--seconds", &seconds.to_string()]);
     command.args(["--address", &node.address.to_string(), "--report"]).arg(&report);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
 
+use crate::frame;
+
 /// How a connection begins, politely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prologue {
@@ -86,7 +88,7 @@ impl Script {
     }
 }
 
-/// The head of a client's frame that announces so many octets, with a key of four zeros.
+/// The head of a client's frame that announces so many octets, 65 536 at the least, with a key of four zeros.
 pub(super) fn head(first: u8, length: u64) -> Vec<u8> {
     let mut out = vec![first, 0x80 | 127];
     out.extend_from_slice(&length.to_be_bytes());
@@ -110,8 +112,10 @@ pub(super) fn bomb(inflated: usize) -> Vec<u8> {
     if payload.ends_with(b"\x00\x00\xff\xff") {
         payload.truncate(payload.len() - 4);
     }
-    let mut out = head(0xc1, payload.len() as u64);
-    out.extend_from_slice(&payload);
+    // RFC 6455 section 5.2 wants the shortest form of a length, or this would end as a violation before it inflates.
+    let mut out = Vec::with_capacity(payload.len() + 14);
+    frame::append(frame::TEXT, &payload, &mut out);
+    out[0] |= 0x40;
     out
 }
 
@@ -146,7 +150,7 @@ mod tests {
     fn bombs_inflate() {
         let bomb = bomb(1_000_000);
         assert!(bomb.len() < 4000, "{}", bomb.len());
-        let payload = [&bomb[14..], b"\x00\x00\xff\xff"].concat();
+        let payload = [&bomb[8..], b"\x00\x00\xff\xff"].concat();
         let mut out = Vec::with_capacity(2_000_000);
         Decompress::new(false).decompress_vec(&payload, &mut out, FlushDecompress::Sync).expect("sound");
         assert!(out.len() == 1_000_000 && out.iter().all(|&octet| octet == b' '), "{}", out.len());
