@@ -39,6 +39,8 @@ usage: cargo xtask SUBCOMMAND
   bench        build everything in release and measure it; `bench --help` has the options
   soak [--seconds N]
                build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
+  weather [--only NAMES] [--seconds N] [--json FILE]
+               build everything in release and see what hostile clients do to honest ones
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -71,6 +73,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
         "soak" => &[bench::SOAK],
+        "weather" => &[bench::WEATHER],
         _ => return None,
     };
     Some(groups.concat())

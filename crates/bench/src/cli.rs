@@ -20,6 +20,7 @@ use crate::soak::{self, Plan};
 use crate::stub::{self, Mode};
 use crate::swarm::Part;
 use crate::system::{Programs, System};
+use crate::weather::{self, ATTACKS, Attack};
 use crate::{chart, multiples, table};
 
 #[derive(Debug, Parser)]
@@ -46,6 +47,45 @@ enum Command {
     },
     /// Be subscribers, for another process that measures
     Listen(ListenArgs),
+    /// Measure what hostile clients do to honest ones; `cargo xtask weather` builds everything and calls this
+    Weather(WeatherArgs),
+    /// Be hostile clients, for another process that measures
+    Storm {
+        #[arg(long, value_parser = attack)]
+        attack: &'static Attack,
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        seconds: u64,
+        #[arg(long)]
+        report: PathBuf,
+    },
+    /// Burn a share of a processor, for another process that measures
+    Burn {
+        #[arg(long)]
+        share: f64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct WeatherArgs {
+    /// The server to attack
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// Only these attacks
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = attack)]
+    only: Vec<&'static Attack>,
+    /// Seconds that each attack lasts, if that is longer than its limits need to show
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Where the raw figures go
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn attack(name: &str) -> Result<&'static Attack, String> {
+    let names = || ATTACKS.iter().map(|attack| attack.name).collect::<Vec<_>>().join(", ");
+    Attack::find(name).ok_or_else(|| format!("there are only {}", names()))
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +216,16 @@ pub fn main() -> ExitCode {
         Command::Soak(args) => soak(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
+        Command::Weather(WeatherArgs { server, only, seconds, json }) => {
+            weather::run(&weather::Options { server, only, seconds, json }, &say, &complain)
+        }
+        Command::Storm { attack, address, seconds, report } => {
+            weather::storm(attack, address, seconds, &report).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Burn { share } => {
+            weather::burn(share);
+            Ok(ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|fault| {
         complain(&format!("Error: {fault}"));

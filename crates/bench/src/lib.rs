@@ -2,7 +2,8 @@
 //!
 //! [`subscribers`] and [`publishers`] are the generator, for whoever wants to press on a server; [`process`] and
 //! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show
-//! what came out. [`soak`] presses on a server for long and judges it.
+//! what came out. [`soak`] presses on a server for long and judges it, [`weather`] with clients that mean no
+//! good.
 //!
 //! Everything is measured from outside, through sockets and `/proc`: this crate knows nothing of the server's insides, so
 //! that every server is measured alike.
@@ -36,4 +37,5 @@ pub mod swarm;
 pub mod system;
 pub mod table;
 pub mod target;
+pub mod weather;
 pub mod wire;

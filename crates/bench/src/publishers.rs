@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock;
 use crate::fault::{Fault, io};
+use crate::histogram::Histogram;
 use crate::progress::Progress;
 use crate::request::{Answer, Template, answer};
 use crate::stamp::{SOURCES_MAX, Stamp};
@@ -102,6 +103,7 @@ pub struct Publishers {
     idle: VecDeque<usize>,
     template: Template,
     buffer: Vec<u8>,
+    answers: Histogram,
 }
 
 /// One connection.
@@ -109,6 +111,8 @@ pub struct Publishers {
 struct Line {
     wire: Wire,
     sequence: u32,
+    /// When its POST began.
+    began: u64,
     /// What did not fit into the socket.
     output: VecDeque<u8>,
     input: Vec<u8>,
@@ -131,11 +135,12 @@ impl Publishers {
             let descriptor = wire.descriptor();
             let interest = Interest::READABLE | Interest::WRITABLE;
             io(poll.registry().register(&mut SourceFd(&descriptor), Token(at), interest), refused)?;
-            lines.push(Line { wire, sequence: 0, output: VecDeque::new(), input: Vec::new() });
+            lines.push(Line { wire, sequence: 0, began: 0, output: VecDeque::new(), input: Vec::new() });
         }
         let idle = (0..connections).collect();
         let marks = Arc::new(Marks::new(connections));
-        Ok(Self { marks, poll, waker, lines, idle, template, buffer: vec![0; 16 * 1024] })
+        let (buffer, answers) = (vec![0; 16 * 1024], Histogram::default());
+        Ok(Self { marks, poll, waker, lines, idle, template, buffer, answers })
     }
 
     /// The last number of each source.
@@ -148,6 +153,11 @@ impl Publishers {
     #[must_use]
     pub const fn marks(&self) -> &Arc<Marks> {
         &self.marks
+    }
+
+    /// How long answers took since the last call, from the start of the POST.
+    pub fn take_answers(&mut self) -> Histogram {
+        std::mem::take(&mut self.answers)
     }
 
     /// Publishes; all requests are answered when this returns, but events may still be on their way.
@@ -192,7 +202,8 @@ impl Publishers {
         line.sequence += 1;
         self.marks.begun[at].store(line.sequence, Ordering::SeqCst);
         let source = u8::try_from(at).expect("fewer than SOURCES_MAX");
-        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: clock::now() });
+        line.began = clock::now();
+        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: line.began });
         match line.wire.write(request) {
             Ok(count) => line.output.extend(&request[count..]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => line.output.extend(request),
@@ -224,6 +235,7 @@ impl Publishers {
                 Answer::Success(length) => {
                     line.input.drain(..length);
                     self.marks.answered[at].store(line.sequence, Ordering::SeqCst);
+                    self.answers.record(clock::now().saturating_sub(line.began));
                     self.idle.push_back(at);
                     answers += 1;
                 }
