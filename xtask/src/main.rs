@@ -2,7 +2,7 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! [`bench`] measures, [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at
+//! [`mod@bench`] measures, [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at
 //! hand, and `tidy` checks the shape of the house as ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.

@@ -1,7 +1,7 @@
 //! The soak: half of what the server can do, for long, while sessions and connections come and go.
 //!
-//! Knows who presses on the server and what is watched meanwhile; [`guest`] are the sessions that come and go, [`visitor`] the
-//! HTTP connections, and [`rule`] says what must hold at the end. Publishing is open loop: the rate does not yield when the
+//! Knows who presses on the server and what is watched meanwhile; `guest` are the sessions that come and go, `visitor` the
+//! HTTP connections, and `rule` says what must hold at the end. Publishing is open loop: the rate does not yield when the
 //! server is slow, so that whatever it cannot do in time piles up and shows.
 
 mod guest;
