@@ -37,6 +37,7 @@ usage: cargo xtask SUBCOMMAND
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
+  profile      count the instructions of a publication by stage, with valgrind
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -68,6 +69,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
+        "profile" => &[bench::PROFILE],
         _ => return None,
     };
     Some(groups.concat())
