@@ -10,15 +10,20 @@ use tempfile::TempDir;
 
 use crate::callgrind::{self, Account, Bill};
 use crate::cell::PAYLOAD;
+use crate::curve::{shared, unmatched};
 use crate::fault::{Fault, io};
 use crate::publishers::{Audience, Pace, Publishers, Until};
 use crate::request::Topics;
+use crate::session;
 use crate::subscribers::{Reading, Subscribers};
 use crate::system::{Programs, Server, Setup, System, TOPIC, everybody};
 
 /// The numbers of subscribers that are compared, so that the cost of each further one can be told.
 const FEW: usize = 1;
 const MANY: usize = 100;
+
+/// Patterns that do not match, beside one subscriber.
+const PATTERNS: usize = 10_000;
 
 /// Publications before counting begins, after which every buffer has its size.
 const WARM_UP: u64 = 200;
@@ -83,6 +88,7 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
 pub struct Profile {
     few: Bill,
     many: Bill,
+    patterns: Bill,
 }
 
 /// Counts; `tell` hears of what is under way.
@@ -91,19 +97,20 @@ pub struct Profile {
 /// When valgrind is missing, or the server does not do its part.
 pub fn run(server: PathBuf, publications: u64, tell: &mut dyn FnMut(&str)) -> Result<Profile, Fault> {
     let programs = Programs { stentor: server, bench: PathBuf::new(), nchan: None, crossbar: None };
-    let mut count = |subscribers| {
-        tell(&format!("{publications} publications to {subscribers} under valgrind"));
-        counted(&programs, subscribers, publications)
+    let mut count = |subscribers, patterns| {
+        tell(&format!("{publications} publications to {subscribers}, beside {patterns} patterns, under valgrind"));
+        counted(&programs, subscribers, patterns, publications)
     };
-    Ok(Profile { few: count(FEW)?, many: count(MANY)? })
+    Ok(Profile { few: count(FEW, 0)?, many: count(MANY, 0)?, patterns: count(FEW, PATTERNS)? })
 }
 
-fn counted(programs: &Programs, count: usize, publications: u64) -> Result<Bill, Fault> {
+fn counted(programs: &Programs, count: usize, patterns: usize, publications: u64) -> Result<Bill, Fault> {
     let folder = io(TempDir::new(), || "there is no temporary folder".to_owned())?;
     let file = folder.path().join("callgrind.out");
     let mut server =
         System::StentorOne.start_as(programs, Setup::default(), |command| under_valgrind(&command, &file))?;
     let subscribers = Subscribers::open(&server.target, &everybody(count), Reading::of(1))?;
+    let _holders = session::open(&server.target, &shared((0..patterns).map(unmatched)), PATTERNS)?;
     let template = server.template(&Topics::One(TOPIC.to_owned()), PAYLOAD);
     let mut publishers = Publishers::connect(server.address, 1, template)?;
     let audience = Audience { progress: subscribers.progress().clone(), events_per_publication: count as u64 };
@@ -161,7 +168,10 @@ impl Profile {
             row(stage, cost(&self.few), cost(&self.many));
         }
         row("all", total(&self.few), total(&self.many));
-        text
+        let more = total(&self.patterns) - total(&self.few);
+        text + &format!(
+            "\n{PATTERNS} patterns that do not match cost a publication {more:.0} instructions more than none.\n"
+        )
     }
 }
 
@@ -187,8 +197,10 @@ mod tests {
 
     #[test]
     fn a_table_tells_the_cost_of_each_further_subscriber() {
-        let profile = Profile { few: Bill::from([(HTTP, 100.0)]), many: Bill::from([(HTTP, 100.0), (OUTBOX, 990.0)]) };
+        let bill = |outbox| Bill::from([(HTTP, 100.0), (OUTBOX, outbox)]);
+        let profile = Profile { few: bill(0.0), many: bill(990.0), patterns: bill(40.0) };
         let text = profile.render();
         assert!(text.contains("| outboxes and flush | 0 | 0 % | 990 | 10 |"), "{text}");
+        assert!(text.contains("cost a publication 40 instructions more"), "{text}");
     }
 }
