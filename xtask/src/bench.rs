@@ -1,11 +1,12 @@
 //! `cargo xtask bench`, `soak` and `weather`: the server and the load generator, built as users get them, and then measured.
+//! `cargo xtask profile`: the same programs with line tables, and their instructions counted.
 //!
 //! Knows how both are built and what the load generator is told about them. What is measured, and what the options mean, is in
 //! `crates/bench`.
 
 use std::process::Command;
 
-use crate::place::Place;
+use crate::place::{Place, program};
 use crate::step::{Ending, Step, exec, read};
 
 /// Two builds, because one would join the features of both programs, and the server would not be the one that users get.
@@ -69,6 +70,34 @@ fn short_soak(place: &Place) -> Ending {
     let mut command = place.command(program);
     command.arg("soak").arg("--server").arg(place.server()).args(["--seconds", "60"]);
     exec(&mut command).map(|()| "every rule held".to_owned())
+}
+
+/// Line tables change nothing in the code, and tell which source an inlined instruction came from.
+pub(crate) const PROFILE: &[Step] =
+    &[Step { name: "build stentor with line tables", run: build_traced }, Step { name: "profile", run: profile }];
+
+fn traced(place: &Place) -> std::path::PathBuf {
+    // A folder of its own, so that the programs that users get are not replaced.
+    place.target.join("profile")
+}
+
+fn build_traced(place: &Place) -> Ending {
+    for package in ["stentor-server --bin stentor", "stentor-bench"] {
+        let mut command = place.cargo(&format!("build --release --package {package}"));
+        command.env("CARGO_TARGET_DIR", traced(place)).env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
+        exec(&mut command)?;
+    }
+    Ok("built".to_owned())
+}
+
+fn profile(place: &Place) -> Ending {
+    if program(&["valgrind"]).is_none() {
+        return Err("valgrind counts the instructions and is not installed; on Debian: apt install valgrind".to_owned());
+    }
+    let program = |name: &str| traced(place).join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let mut command = place.command(program("stentor-bench"));
+    command.arg("profile").arg("--server").arg(program("stentor"));
+    exec(command.args(&place.arguments)).map(|()| "counted".to_owned())
 }
 
 /// What is checked out, and whether it is what was built.

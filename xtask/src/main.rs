@@ -41,6 +41,7 @@ usage: cargo xtask SUBCOMMAND
                build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
   weather [--only NAMES] [--seconds N] [--json FILE]
                build everything in release and see what hostile clients do to honest ones
+  profile      count the instructions of a publication by stage, with valgrind
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
 ";
@@ -74,6 +75,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "bench" => &[bench::STEPS],
         "soak" => &[bench::SOAK],
         "weather" => &[bench::WEATHER],
+        "profile" => &[bench::PROFILE],
         _ => return None,
     };
     Some(groups.concat())

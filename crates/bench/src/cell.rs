@@ -68,6 +68,21 @@ impl Cell {
         }
     }
 
+    /// The cell of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let digits = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
+        let count: Option<usize> = name[digits..].parse().ok().filter(|&count| count > 0);
+        match (&name[..digits], count) {
+            ("fanout", Some(count)) => Some(Self::Fanout(count)),
+            ("rate", Some(count)) => Some(Self::Rate(count)),
+            ("memory", Some(count)) => Some(Self::Memory(count)),
+            ("sessions", Some(count)) => Some(Self::Sessions(count)),
+            ("start", None) => Some(Self::Start),
+            _ => None,
+        }
+    }
+
     /// Publications that may be under way. The same for all systems.
     #[must_use]
     pub const fn window(self) -> u64 {

@@ -8,20 +8,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Value, json};
 
 use crate::cell::{Cell, Context};
 use crate::curve::{self, Curve, CurveRun};
 use crate::dialect::Dialect;
 use crate::fault::{Fault, io};
 use crate::machine;
+use crate::profile;
+use crate::report::{Content, Slice};
 use crate::rounds::{self, Run};
 use crate::soak::{self, Plan};
 use crate::stub::{self, Mode};
 use crate::swarm::Part;
 use crate::system::{Programs, System};
 use crate::weather::{self, ATTACKS, Attack};
-use crate::{chart, multiples, table};
+use crate::{chart, table};
 
 #[derive(Debug, Parser)]
 #[command(name = "stentor-bench", about = "Measures Stentor beside ceilings and peers.", disable_version_flag = true)]
@@ -36,6 +37,10 @@ enum Command {
     Run(RunArgs),
     /// Press on the server for long, with half of what it can do; `cargo xtask soak` builds everything and calls this
     Soak(SoakArgs),
+    /// Put together what several runs with `--json` have measured
+    Report(ReportArgs),
+    /// Count the instructions of a publication by stage, with valgrind; `cargo xtask profile` builds and calls this
+    Profile(ProfileArgs),
     /// Be a ceiling: a server that does nothing but hand on
     Ceiling {
         /// How frames reach the sockets
@@ -121,6 +126,13 @@ struct RunArgs {
     /// Crossbar.io [default: `crossbar` in PATH]
     #[arg(long, value_name = "FILE")]
     crossbar: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Where results go, beside the terminal.
+#[derive(Debug, Args)]
+struct Output {
     /// Where the raw figures go
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -149,6 +161,25 @@ struct SoakArgs {
 }
 
 #[derive(Debug, Args)]
+struct ReportArgs {
+    /// What `run --json` has written: either cells or curves, of one build on one machine
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// The server, built with line tables
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// Publications to count
+    #[arg(long, default_value_t = 1000)]
+    publications: u64,
+}
+
+#[derive(Debug, Args)]
 struct ListenArgs {
     #[arg(long)]
     address: SocketAddr,
@@ -174,17 +205,10 @@ enum Cells {
 }
 
 fn cells(word: &str) -> Result<Cells, String> {
-    let digits = word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len());
-    let count: Option<usize> = word[digits..].parse().ok().filter(|&count| count > 0);
-    Ok(match (&word[..digits], count) {
-        ("fanout", Some(count)) => Cells::One(Cell::Fanout(count)),
-        ("rate", Some(count)) => Cells::One(Cell::Rate(count)),
-        ("memory", Some(count)) => Cells::One(Cell::Memory(count)),
-        ("sessions", Some(count)) => Cells::One(Cell::Sessions(count)),
-        ("sessions", None) => Cells::Sessions,
-        ("start", None) => Cells::One(Cell::Start),
-        _ => return Err("no such cell".to_owned()),
-    })
+    match word {
+        "sessions" => Ok(Cells::Sessions),
+        _ => Cell::named(word).map(Cells::One).ok_or_else(|| "no such cell".to_owned()),
+    }
 }
 
 /// What is measured when nothing else is said.
@@ -214,6 +238,8 @@ pub fn main() -> ExitCode {
     let done = match line.command {
         Command::Run(args) => measure(&args),
         Command::Soak(args) => soak(&args),
+        Command::Report(args) => report(&args),
+        Command::Profile(args) => profile(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
         Command::Weather(WeatherArgs { server, only, seconds, json }) => {
@@ -267,19 +293,31 @@ fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
         Some(curves) => {
             let wanted = if curves.is_empty() { &Curve::ALL[..] } else { curves };
             let curves = curve::run(&context, wanted, rounds, &mut |run| complain(&curve_progress(run)));
-            say(&multiples::render(&curves));
-            let draw = |caption: &str| multiples::draw(&curves, caption);
-            save(args, ["curves.json", "curves.svg"], &curves.json(), &draw)?;
-            Ok(judge(&curves.faults()))
+            let slice = Slice::new(&args.commit, seconds, &curves.json());
+            show(&args.output, &slice, &Content::Curves(curves))
         }
         None => {
             let results = rounds::run(&context, &wanted(args), &systems, rounds, &mut |run| complain(&progress(run)));
-            say(&table::render(&results));
-            let draw = |caption: &str| chart::render(&results, caption);
-            save(args, ["latest.json", "fanout.svg"], &results.json(), &draw)?;
-            Ok(judge(&results.faults()))
+            let slice = Slice::new(&args.commit, seconds, &results.json());
+            show(&args.output, &slice, &Content::Cells(results))
         }
     }
+}
+
+fn report(args: &ReportArgs) -> Result<ExitCode, Fault> {
+    let read = |file: &PathBuf| {
+        let text = io(fs::read_to_string(file), || format!("{} cannot be read", file.display()))?;
+        serde_json::from_str(&text).map_err(|error| Fault::Setup(format!("{}: {error}", file.display())))
+    };
+    let slice = Slice::merge(args.files.iter().map(read).collect::<Result<_, _>>()?)?;
+    show(&args.output, &slice, &slice.content()?)
+}
+
+fn profile(args: &ProfileArgs) -> Result<ExitCode, Fault> {
+    let server = io(std::path::absolute(&args.server), || "there is no such path".to_owned())?;
+    let profiled = profile::run(server, args.publications, &mut complain)?;
+    say(&profiled.render());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn judge(faults: &[String]) -> ExitCode {
@@ -342,22 +380,18 @@ fn curve_progress(run: &CurveRun) -> String {
     format!("round {} {:<12} {:<10} {words}", run.round, format!("{:?}", run.curve), run.label)
 }
 
-/// Writes the raw figures and the picture where they are wanted; `names` are those in docs/bench.
-fn save(args: &RunArgs, names: [&str; 2], runs: &Value, draw: &dyn Fn(&str) -> String) -> Result<(), Fault> {
-    let [json_file, svg_file] = names.map(|name| args.save.then(|| Path::new("docs/bench").join(name)));
-    let machine = machine::describe();
-    if let Some(file) = args.json.clone().or(json_file) {
-        let seconds = if args.quick { 1.0 } else { args.seconds };
-        let value = json!({"commit": args.commit, "machine": machine, "seconds": seconds, "runs": runs});
-        write(&file, &format!("{value:#}\n"))?;
+/// Prints results, and writes the raw figures and the picture where they are wanted.
+fn show(output: &Output, slice: &Slice, content: &Content) -> Result<ExitCode, Fault> {
+    say(&content.table());
+    let names = content.names().map(|name| output.save.then(|| Path::new("docs/bench").join(name)));
+    let [json_file, svg_file] = names;
+    if let Some(file) = output.json.clone().or(json_file) {
+        write(&file, &format!("{:#}\n", slice.json()))?;
     }
-    if let Some(file) = args.svg.clone().or(svg_file) {
-        let word = |name: &str| machine[name].to_string().trim_matches('"').to_owned();
-        let commit = args.commit.get(..12).unwrap_or(&args.commit);
-        let caption = format!("{} cores of {}, {}, commit {commit}", word("cores"), word("cpu"), word("date"));
-        write(&file, &draw(&caption))?;
+    if let Some(file) = output.svg.clone().or(svg_file) {
+        write(&file, &content.picture(&slice.caption()))?;
     }
-    Ok(())
+    Ok(judge(&content.faults()))
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Fault> {

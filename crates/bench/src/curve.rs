@@ -242,17 +242,18 @@ fn beside<T>(target: &Target, work: impl FnOnce() -> Result<T, Fault>) -> Result
 }
 
 /// Spreads subscriptions over some sessions.
-fn shared(subscriptions: impl Iterator<Item = Subscription>) -> Vec<Vec<Subscription>> {
+pub(crate) fn shared(subscriptions: impl Iterator<Item = Subscription>) -> Vec<Vec<Subscription>> {
     let mut lists = vec![Vec::new(); HOLDERS];
     subscriptions.enumerate().for_each(|(at, subscription)| lists[at % HOLDERS].push(subscription));
     lists.retain(|list| !list.is_empty());
     lists
 }
 
-/// A pattern that looks at the topic as long as it can and then does not match: prefixes and wildcards in turn.
-fn unmatched(number: usize) -> Subscription {
+/// A pattern that looks at the topic as long as it can and then does not match: prefixes and wildcards in turn. Prefixes have
+/// many lengths, none above the topic's, since a router may leave out what is too long.
+pub(crate) fn unmatched(number: usize) -> Subscription {
     let (name, matching) = match number % 2 {
-        0 => (format!("com.bench.topi{number:06}"), Matching::Prefix),
+        0 => (format!("c{:05}{:.*}", number % 100_000, number / 2 % (TOPIC.len() - 5), "xxxxxxxxxx"), Matching::Prefix),
         _ => (format!("com..topic{number:06}"), Matching::Wildcard),
     };
     Subscription { uri: name, matching }
@@ -347,6 +348,7 @@ pub(crate) mod tests {
         let topic: Vec<&str> = TOPIC.split('.').collect();
         for number in 0..200 {
             let pattern = unmatched(number);
+            assert!(pattern.uri.len() <= TOPIC.len() || matches!(pattern.matching, Matching::Wildcard), "{pattern:?}");
             let matches = match pattern.matching {
                 Matching::Prefix => TOPIC.starts_with(&pattern.uri),
                 _ => pattern.uri.split('.').zip(&topic).all(|(part, &word)| part.is_empty() || part == word),

@@ -2,12 +2,13 @@
 //!
 //! [`subscribers`] and [`publishers`] are the generator, for whoever wants to press on a server; [`process`] and
 //! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show
-//! what came out. [`soak`] presses on a server for long and judges it, [`weather`] with clients that mean no
-//! good.
+//! what came out, and [`report`] puts slices of it together. [`soak`] presses on a server for long and judges it, [`weather`]
+//! with clients that mean no good. [`profile`] counts instructions instead of time.
 //!
 //! Everything is measured from outside, through sockets and `/proc`: this crate knows nothing of the server's insides, so
 //! that every server is measured alike.
 
+mod callgrind;
 mod certificate;
 mod frame;
 mod inflate;
@@ -25,8 +26,10 @@ pub mod ledger;
 pub mod machine;
 pub mod multiples;
 pub mod process;
+pub mod profile;
 pub mod progress;
 pub mod publishers;
+pub mod report;
 pub mod request;
 pub mod rounds;
 pub mod session;

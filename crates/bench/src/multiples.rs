@@ -61,13 +61,9 @@ pub fn draw(curves: &Curves, caption: &str) -> String {
     for (at, curve) in all.into_iter().enumerate() {
         small(curves, curve, MARGIN + at % 2 * (WIDTH + MARGIN), MARGIN / 2 + at / 2 * HEIGHT, &mut svg);
     }
-    chart::text(
-        &mut svg,
-        MARGIN,
-        height - MARGIN,
-        "quiet",
-        &format!("microseconds of the server's processor per publication; {caption}"),
-    );
+    let unit = "microseconds of the server's processor per publication";
+    chart::text(&mut svg, MARGIN, height - MARGIN - 18, "quiet", unit);
+    chart::text(&mut svg, MARGIN, height - MARGIN, "quiet", caption);
     svg + "</svg>\n"
 }
 

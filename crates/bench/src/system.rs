@@ -124,6 +124,19 @@ impl System {
     /// # Errors
     /// When it is not installed or does not come up.
     pub fn start(self, programs: &Programs, setup: Setup) -> Result<Server, Fault> {
+        self.start_as(programs, setup, |command| command)
+    }
+
+    /// The same, with a command that is made of the usual one, such as a debugger that starts it.
+    ///
+    /// # Errors
+    /// When it is not installed or does not come up.
+    pub fn start_as(
+        self,
+        programs: &Programs,
+        setup: Setup,
+        wrap: impl FnOnce(Command) -> Command,
+    ) -> Result<Server, Fault> {
         let folder = io(TempDir::new(), || "there is no temporary folder".to_owned())?;
         let address = free_port()?;
         let mut target = Target {
@@ -138,7 +151,7 @@ impl System {
             target.address = free_port()?;
             target.tls = Some(certificate::make(folder.path())?);
         }
-        let mut command = self.command(programs, folder.path(), address, &target)?;
+        let mut command = wrap(self.command(programs, folder.path(), address, &target)?);
         command.current_dir(folder.path());
         let begin = Instant::now();
         let mut process = Process::start(&mut command)?;
