@@ -19,12 +19,15 @@ const BODY: &str = r#"{"topic":"com.bench.nobody","args":["visitor"]}"#;
 pub(super) struct Calls {
     /// Connections that came and went.
     pub(super) count: u64,
-    /// Those among them that went in the middle of a head, which a server may call malformed.
+    /// Those among them that went in the middle of a head or a body, which a server may call malformed.
     pub(super) cut: u64,
 }
 
 /// Goes in the middle of a head.
-const CUT: u8 = 1;
+const CUT_HEAD: u8 = 1;
+
+/// Goes in the middle of a body.
+const CUT_BODY: u8 = 2;
 
 /// One connection after the other, until then.
 pub(super) fn keep_coming(to: SocketAddr, until: Instant, seed: u64) -> Result<Calls, Fault> {
@@ -34,7 +37,7 @@ pub(super) fn keep_coming(to: SocketAddr, until: Instant, seed: u64) -> Result<C
         let kind = dice.u8(..5);
         visit(to, kind)?;
         calls.count += 1;
-        calls.cut += u64::from(kind == CUT);
+        calls.cut += u64::from(matches!(kind, CUT_HEAD | CUT_BODY));
         std::thread::sleep(Duration::from_millis(dice.u64(PAUSE)));
     }
     Ok(calls)
@@ -52,9 +55,8 @@ fn visit(to: SocketAddr, kind: u8) -> Result<(), Fault> {
     match kind {
         // Says nothing at all.
         0 => Ok(()),
-        CUT => say(&mut wire, &post("")[..20]),
-        // Goes in the middle of a body.
-        2 => {
+        CUT_HEAD => say(&mut wire, &post("")[..20]),
+        CUT_BODY => {
             let post = post("");
             say(&mut wire, &post[..post.len() - 5])
         }
