@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: the server and the benchmark, built as users get them, and then measured. `cargo xtask profile`: the
-//! same programs with line tables, and their instructions counted.
+//! `cargo xtask bench`, `soak` and `weather`: the server and the load generator, built as users get them, and then measured.
+//! `cargo xtask profile`: the same programs with line tables, and their instructions counted.
 //!
-//! Knows how both are built and what the benchmark is told about them. What is measured, and what the options mean, is in
+//! Knows how both are built and what the load generator is told about them. What is measured, and what the options mean, is in
 //! `crates/bench`.
+
+use std::process::Command;
 
 use crate::place::{Place, program};
 use crate::step::{Ending, Step, exec, read};
@@ -14,6 +16,23 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "bench", run: bench },
 ];
 
+/// The same two programs, and half of the full rate for long.
+pub(crate) const SOAK: &[Step] = &[
+    Step { name: "build stentor", run: build_server },
+    Step { name: "build stentor-bench", run: build_bench },
+    Step { name: "soak", run: soak },
+];
+
+/// A minute of it with the server of the tests, whose full rate is low; the rules are the same.
+pub(crate) const SHORT_SOAK: &[Step] = &[Step { name: "short soak", run: short_soak }];
+
+/// The same builds, and hostile clients instead of many.
+pub(crate) const WEATHER: &[Step] = &[
+    Step { name: "build stentor", run: build_server },
+    Step { name: "build stentor-bench", run: build_bench },
+    Step { name: "weather", run: weather },
+];
+
 fn build_server(place: &Place) -> Ending {
     exec(&mut place.cargo("build --release --package stentor-server --bin stentor")).map(|()| "built".to_owned())
 }
@@ -23,11 +42,34 @@ fn build_bench(place: &Place) -> Ending {
 }
 
 fn bench(place: &Place) -> Ending {
+    let mut command = measure(place, "run");
+    exec(command.args(["--commit", &commit(place)]).args(&place.arguments)).map(|()| "measured".to_owned())
+}
+
+fn weather(place: &Place) -> Ending {
+    exec(measure(place, "weather").args(&place.arguments)).map(|()| "held".to_owned())
+}
+
+/// The benchmark's program with one of its subcommands and the server to measure.
+fn measure(place: &Place, subcommand: &str) -> Command {
     let folder = place.target.join("release");
     let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let mut command = place.command(program("stentor-bench"));
-    command.arg("run").arg("--server").arg(program("stentor")).args(["--commit", &commit(place)]);
-    exec(command.args(&place.arguments)).map(|()| "measured".to_owned())
+    command.arg(subcommand).arg("--server").arg(program("stentor"));
+    command
+}
+
+fn soak(place: &Place) -> Ending {
+    exec(measure(place, "soak").args(&place.arguments)).map(|()| "every rule held".to_owned())
+}
+
+/// The features are those of the whole workspace, so that nearly everything has been built for the tests already.
+fn short_soak(place: &Place) -> Ending {
+    exec(&mut place.cargo("build --workspace --bin stentor-bench"))?;
+    let program = place.server().with_file_name(format!("stentor-bench{}", std::env::consts::EXE_SUFFIX));
+    let mut command = place.command(program);
+    command.arg("soak").arg("--server").arg(place.server()).args(["--seconds", "60"]);
+    exec(&mut command).map(|()| "every rule held".to_owned())
 }
 
 /// Line tables change nothing in the code, and tell which source an inlined instruction came from.

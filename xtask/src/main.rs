@@ -2,7 +2,7 @@
 //!
 //! Knows which steps exist and in which order a subcommand walks through them. How a step does its work is in the
 //! other rooms: [`place`] finds files and programs, [`install`] fetches what the tests need, [`suite`] runs the tests,
-//! [`bench`] measures, [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at
+//! [`mod@bench`] measures, [`fuzz`] looks for inputs that break something, [`conformance`] runs a public suite that must be at
 //! hand, and `tidy` checks the shape of the house as ordinary Rust tests.
 //!
 //! There are no dependencies: whoever has Rust can build this in seconds, and it must work before anything else does.
@@ -37,6 +37,10 @@ usage: cargo xtask SUBCOMMAND
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
+  soak [--seconds N]
+               build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
+  weather [--only NAMES] [--seconds N] [--json FILE]
+               build everything in release and see what hostile clients do to honest ones
   profile      count the instructions of a publication by stage, with valgrind
 
 CARGO_TARGET_DIR is honoured. E2E_CHROMIUM names the browser to take, PYTHON the Python to build the test environment with.
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
 /// The walk of each subcommand; the order matters, what is cheap and what others stand on comes first.
 fn steps(subcommand: &str) -> Option<Vec<Step>> {
     let groups: &[&[Step]] = match subcommand {
-        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E, fuzz::STEPS],
+        "test" => &[install::STEPS, suite::CHECK, suite::UNIT, suite::SIM, suite::E2E, bench::SHORT_SOAK, fuzz::STEPS],
         "check" => &[suite::CHECK],
         "tidy" => &[suite::TIDY],
         "unit" => &[install::PYTHON, suite::UNIT],
@@ -69,6 +73,8 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
+        "soak" => &[bench::SOAK],
+        "weather" => &[bench::WEATHER],
         "profile" => &[bench::PROFILE],
         _ => return None,
     };

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Args, Parser, Subcommand};
+
 use crate::cell::{Cell, Context};
 use crate::curve::{self, Curve, CurveRun};
 use crate::dialect::Dialect;
@@ -15,11 +17,12 @@ use crate::machine;
 use crate::profile;
 use crate::report::{Content, Slice};
 use crate::rounds::{self, Run};
+use crate::soak::{self, Plan};
 use crate::stub::{self, Mode};
 use crate::swarm::Part;
 use crate::system::{Programs, System};
+use crate::weather::{self, ATTACKS, Attack};
 use crate::{chart, table};
-use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(name = "stentor-bench", about = "Measures Stentor beside ceilings and peers.", disable_version_flag = true)]
@@ -32,6 +35,8 @@ struct Line {
 enum Command {
     /// Measure; `cargo xtask bench` builds everything and calls this
     Run(RunArgs),
+    /// Press on the server for long, with half of what it can do; `cargo xtask soak` builds everything and calls this
+    Soak(SoakArgs),
     /// Put together what several runs with `--json` have measured
     Report(ReportArgs),
     /// Count the instructions of a publication by stage, with valgrind; `cargo xtask profile` builds and calls this
@@ -47,6 +52,45 @@ enum Command {
     },
     /// Be subscribers, for another process that measures
     Listen(ListenArgs),
+    /// Measure what hostile clients do to honest ones; `cargo xtask weather` builds everything and calls this
+    Weather(WeatherArgs),
+    /// Be hostile clients, for another process that measures
+    Storm {
+        #[arg(long, value_parser = attack)]
+        attack: &'static Attack,
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        seconds: u64,
+        #[arg(long)]
+        report: PathBuf,
+    },
+    /// Burn a share of a processor, for another process that measures
+    Burn {
+        #[arg(long)]
+        share: f64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct WeatherArgs {
+    /// The server to attack
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// Only these attacks
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = attack)]
+    only: Vec<&'static Attack>,
+    /// Seconds that each attack lasts, if that is longer than its limits need to show
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Where the raw figures go
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn attack(name: &str) -> Result<&'static Attack, String> {
+    let names = || ATTACKS.iter().map(|attack| attack.name).collect::<Vec<_>>().join(", ");
+    Attack::find(name).ok_or_else(|| format!("there are only {}", names()))
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +142,22 @@ struct Output {
     /// Put both into docs/bench
     #[arg(long)]
     save: bool,
+}
+
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// The server to press on
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// Seconds to publish at half of the full rate
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// Sessions that stay from the beginning to the end
+    #[arg(long, default_value_t = 100)]
+    subscribers: usize,
+    /// What the dice of those who come and go begin with
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, Args)]
@@ -177,10 +237,21 @@ pub fn main() -> ExitCode {
     machine::raise_limit();
     let done = match line.command {
         Command::Run(args) => measure(&args),
+        Command::Soak(args) => soak(&args),
         Command::Report(args) => report(&args),
         Command::Profile(args) => profile(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
+        Command::Weather(WeatherArgs { server, only, seconds, json }) => {
+            weather::run(&weather::Options { server, only, seconds, json }, &say, &complain)
+        }
+        Command::Storm { attack, address, seconds, report } => {
+            weather::storm(attack, address, seconds, &report).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Burn { share } => {
+            weather::burn(share);
+            Ok(ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|fault| {
         complain(&format!("Error: {fault}"));
@@ -193,6 +264,15 @@ fn listen(args: ListenArgs) -> Result<(), Fault> {
     let target = Part::target(args.address, args.path, args.realm, dialect);
     let part = Part { target, count: args.count, offset: args.offset, sources: args.sources };
     part.run(&mut std::io::stdout())
+}
+
+fn soak(args: &SoakArgs) -> Result<ExitCode, Fault> {
+    machine::is_fresh(&args.server)?;
+    let programs = Programs { stentor: args.server.clone(), bench: PathBuf::new(), nchan: None, crossbar: None };
+    let time = Duration::from_secs(args.seconds);
+    let soaked = soak::run(&programs, Plan { time, subscribers: args.subscribers, seed: args.seed })?;
+    say(&soaked.render());
+    Ok(if soaked.rules().iter().all(|rule| rule.held) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {

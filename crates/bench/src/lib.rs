@@ -1,8 +1,9 @@
 //! The load generator of Stentor, the ceilings that it is compared with, and the benchmark made of both.
 //!
 //! [`subscribers`] and [`publishers`] are the generator, for whoever wants to press on a server; [`process`] and
-//! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show what
-//! came out, and [`report`] puts slices of it together. [`profile`] counts instructions instead of time.
+//! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show
+//! what came out, and [`report`] puts slices of it together. [`soak`] presses on a server for long and judges it, [`weather`]
+//! with clients that mean no good. [`profile`] counts instructions instead of time.
 //!
 //! Everything is measured from outside, through sockets and `/proc`: this crate knows nothing of the server's insides, so
 //! that every server is measured alike.
@@ -32,10 +33,12 @@ pub mod report;
 pub mod request;
 pub mod rounds;
 pub mod session;
+pub mod soak;
 pub mod stamp;
 pub mod subscribers;
 pub mod swarm;
 pub mod system;
 pub mod table;
 pub mod target;
+pub mod weather;
 pub mod wire;

@@ -87,6 +87,12 @@ impl Process {
         family(self.id()).into_iter().filter_map(resident).sum()
     }
 
+    /// Files and sockets that the process has open.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).map_or(0, Iterator::count)
+    }
+
     /// Ends the process with SIGTERM, or the hard way if it does not listen.
     pub fn stop(&mut self) {
         let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);

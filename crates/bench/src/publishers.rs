@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -14,6 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock;
 use crate::fault::{Fault, io};
+use crate::histogram::Histogram;
 use crate::progress::Progress;
 use crate::request::{Answer, Template, answer};
 use crate::stamp::{SOURCES_MAX, Stamp};
@@ -65,15 +67,43 @@ pub struct Sent {
     pub late: u64,
 }
 
+/// How far each source is, for whoever reads along from another thread.
+#[derive(Debug)]
+pub struct Marks {
+    begun: Vec<AtomicU32>,
+    answered: Vec<AtomicU32>,
+}
+
+impl Marks {
+    fn new(sources: usize) -> Self {
+        let zeros = || (0..sources).map(|_| AtomicU32::new(0)).collect();
+        Self { begun: zeros(), answered: zeros() }
+    }
+
+    /// The last number of each source whose POST has begun. A higher one begins after this call.
+    #[must_use]
+    pub fn begun(&self) -> Vec<u32> {
+        self.begun.iter().map(|mark| mark.load(Ordering::SeqCst)).collect()
+    }
+
+    /// The last number of each source whose POST has been answered with a success.
+    #[must_use]
+    pub fn answered(&self) -> Vec<u32> {
+        self.answered.iter().map(|mark| mark.load(Ordering::SeqCst)).collect()
+    }
+}
+
 /// Connections that publish.
 #[derive(Debug)]
 pub struct Publishers {
+    marks: Arc<Marks>,
     poll: Poll,
     waker: Arc<Waker>,
     lines: Vec<Line>,
     idle: VecDeque<usize>,
     template: Template,
     buffer: Vec<u8>,
+    answers: Histogram,
 }
 
 /// One connection.
@@ -81,6 +111,8 @@ pub struct Publishers {
 struct Line {
     wire: Wire,
     sequence: u32,
+    /// When its POST began.
+    began: u64,
     /// What did not fit into the socket.
     output: VecDeque<u8>,
     input: Vec<u8>,
@@ -103,16 +135,29 @@ impl Publishers {
             let descriptor = wire.descriptor();
             let interest = Interest::READABLE | Interest::WRITABLE;
             io(poll.registry().register(&mut SourceFd(&descriptor), Token(at), interest), refused)?;
-            lines.push(Line { wire, sequence: 0, output: VecDeque::new(), input: Vec::new() });
+            lines.push(Line { wire, sequence: 0, began: 0, output: VecDeque::new(), input: Vec::new() });
         }
         let idle = (0..connections).collect();
-        Ok(Self { poll, waker, lines, idle, template, buffer: vec![0; 16 * 1024] })
+        let marks = Arc::new(Marks::new(connections));
+        let (buffer, answers) = (vec![0; 16 * 1024], Histogram::default());
+        Ok(Self { marks, poll, waker, lines, idle, template, buffer, answers })
     }
 
     /// The last number of each source.
     #[must_use]
     pub fn sent(&self) -> Vec<u32> {
         self.lines.iter().map(|line| line.sequence).collect()
+    }
+
+    /// How far each source is, also while [`Publishers::run`] runs.
+    #[must_use]
+    pub const fn marks(&self) -> &Arc<Marks> {
+        &self.marks
+    }
+
+    /// How long answers took since the last call, from the start of the POST.
+    pub fn take_answers(&mut self) -> Histogram {
+        std::mem::take(&mut self.answers)
     }
 
     /// Publishes; all requests are answered when this returns, but events may still be on their way.
@@ -147,7 +192,7 @@ impl Publishers {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 answers += self.ready(event.token().0)?;
             }
-            run.watch(answers)?;
+            run.watch(answers, self.lines.len() - self.idle.len())?;
         }
     }
 
@@ -155,8 +200,10 @@ impl Publishers {
         let Some(at) = self.idle.pop_front() else { return Ok(()) };
         let line = &mut self.lines[at];
         line.sequence += 1;
+        self.marks.begun[at].store(line.sequence, Ordering::SeqCst);
         let source = u8::try_from(at).expect("fewer than SOURCES_MAX");
-        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: clock::now() });
+        line.began = clock::now();
+        let request = self.template.fill(Stamp { source, sequence: line.sequence, time: line.began });
         match line.wire.write(request) {
             Ok(count) => line.output.extend(&request[count..]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => line.output.extend(request),
@@ -187,6 +234,8 @@ impl Publishers {
                 Answer::Incomplete => {}
                 Answer::Success(length) => {
                     line.input.drain(..length);
+                    self.marks.answered[at].store(line.sequence, Ordering::SeqCst);
+                    self.answers.record(clock::now().saturating_sub(line.began));
                     self.idle.push_back(at);
                     answers += 1;
                 }
@@ -275,9 +324,11 @@ impl Run<'_> {
         self.sent.publications += 1;
     }
 
-    fn watch(&mut self, answers: u64) -> Result<(), Fault> {
+    fn watch(&mut self, answers: u64, under_way: usize) -> Result<(), Fault> {
         let arrived = self.audience.progress.arrived();
-        if answers > 0 || arrived > self.heard.1 || matches!(self.pace, Pace::Rate(_)) {
+        // A fixed rate may be so slow that nothing is under way for long.
+        let rests = under_way == 0 && matches!(self.pace, Pace::Rate(_));
+        if answers > 0 || arrived > self.heard.1 || rests {
             self.heard = (Instant::now(), arrived);
         } else if self.heard.0.elapsed() > STALL {
             let expected = self.base + self.sent.publications * self.audience.events_per_publication;

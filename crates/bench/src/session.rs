@@ -108,7 +108,7 @@ enum Answers {
     Now,
 }
 
-fn upgrade(target: &Target) -> String {
+pub(crate) fn upgrade(target: &Target) -> String {
     let Target { address, path, .. } = target;
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -125,7 +125,7 @@ fn upgrade(target: &Target) -> String {
 }
 
 impl Session {
-    fn upgraded(&mut self) -> Result<(), Fault> {
+    pub(crate) fn upgraded(&mut self) -> Result<(), Fault> {
         loop {
             if let Some(end) = self.rest.windows(4).position(|window| window == b"\r\n\r\n") {
                 if !self.rest.starts_with(b"HTTP/1.1 101") {
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    fn say(&mut self, serializer: Serializer, message: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn say(&mut self, serializer: Serializer, message: &[u8]) -> Result<(), Fault> {
         let opcode = if serializer == Serializer::Json { frame::TEXT } else { frame::BINARY };
         let mut out = Vec::with_capacity(message.len() + 14);
         frame::append(opcode, message, &mut out);
@@ -148,7 +148,7 @@ impl Session {
 
     /// Waits for a message of one type. Events that come earlier, which only a guest among running events has, are
     /// passed over.
-    fn hear(&mut self, serializer: Serializer, wanted: u8) -> Result<(), Fault> {
+    pub(crate) fn hear(&mut self, serializer: Serializer, wanted: u8) -> Result<(), Fault> {
         loop {
             let Some((found, length)) = first(&self.rest) else {
                 self.read()?;
@@ -188,7 +188,7 @@ impl Session {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<(), Fault> {
+    pub(crate) fn read(&mut self) -> Result<(), Fault> {
         let mut buffer = [0; 4096];
         let count = io(self.wire.read(&mut buffer), || "a session got no answer".to_owned())?;
         if count == 0 {

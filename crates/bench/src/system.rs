@@ -26,7 +26,7 @@ use crate::session::{self, Deflate, Target};
 pub const TOPIC: &str = "com.bench.topic";
 
 /// The realm of those that have realms.
-const REALM: &str = "realm1";
+pub(crate) const REALM: &str = "realm1";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]

@@ -65,6 +65,11 @@ impl Realm {
         self.write().reconfigure(settings);
     }
 
+    /// Refuses publications from now on. Whatever was accepted before is in the outboxes of all its receivers.
+    pub fn drain(&self) {
+        self.write().drain();
+    }
+
     /// How many sessions are joined.
     #[must_use]
     pub fn session_count(&self) -> usize {

@@ -1,8 +1,8 @@
 //! Does ordered delivery survive bad days? A seed makes a world: a store, receivers, an operator, and everything that goes
 //! wrong with them, in virtual time. The delivery machine lives in it and is watched at every step.
 //!
-//! [`setup`] draws what kind of world it is, [`world`] lets time pass and carries out actions as the shell would, [`disk`]
-//! is the store, [`receiver`] the callbacks, and [`oracle`] knows the promises and nothing of how they are kept. The same
+//! `setup` draws what kind of world it is, `world` lets time pass and carries out actions as the shell would, `disk`
+//! is the store, `receiver` the callbacks, and `oracle` knows the promises and nothing of how they are kept. The same
 //! seed is always the same life, so a failure is its seed.
 //!
 //! The promises are those of the walk of one POST: nothing is sent before it is durable (I1), one delivery in flight (I2),

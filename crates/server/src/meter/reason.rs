@@ -49,6 +49,8 @@ reasons! {
     MessageTooBig = "message_too_big",
     /// The client broke WAMP and got ABORT with `wamp.error.protocol_violation`.
     WampViolation = "wamp_violation",
+    /// A message was given up because too much was held of unfinished ones (`bodies_bytes_max`; close code 1013).
+    MessagesFull = "messages_full",
     /// A WebSocket handshake was refused because the transport had `max_sessions` already.
     SessionsFull = "sessions_full",
     /// A connection was refused because the transport (`connections_max`), or the process, can have no more.

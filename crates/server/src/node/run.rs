@@ -152,7 +152,7 @@ impl Running {
 
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, watch, .. } = self;
+        let Self { closing, listeners, shutdown, threads, watch, wired, .. } = self;
         watch.enter(Stage::Draining);
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
@@ -160,6 +160,10 @@ impl Running {
             if let Err(error) = listener.await {
                 debug!(%error, "a listener had ended before");
             }
+        }
+        // Before the first GOODBYE: what is acknowledged reaches everybody, and what cannot any more is refused.
+        for realm in wired.iter().flat_map(|wired| wired.directory.0.values()) {
+            realm.drain();
         }
         shutdown.send_replace(true);
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().map(JoinHandle::join).all(|one| one.is_ok()));

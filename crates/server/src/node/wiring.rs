@@ -37,6 +37,7 @@ use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
+use crate::socket::unfinished::Unfinished;
 use crate::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 
 /// One router of the node: its realms, and what its transports serve.
@@ -110,7 +111,8 @@ fn wire_router(
 ) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
-        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), echo, seed };
+        let unfinished = Arc::new(Unfinished::new(transport.limits.bodies_bytes_max));
+        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), unfinished, echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -153,6 +155,8 @@ struct Builder<'b, S> {
     shared: &'b Shared,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
+    /// What is held of unfinished messages on it.
+    unfinished: Arc<Unfinished>,
     echo: Echo,
     seed: &'b mut S,
 }
@@ -286,6 +290,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 max_window_bits: deflate.max_window_bits.unwrap_or(15),
                 request_max_window_bits: deflate.request_max_window_bits.unwrap_or(15),
             }),
+            unfinished: Arc::clone(&self.unfinished),
             open: Arc::clone(&self.open),
         }
     }

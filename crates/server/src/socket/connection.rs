@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::closing::{self, Action, Closing, Event, Reading};
-use stentor_websocket::decoder::{Decoder, Violation};
+use stentor_websocket::decoder::{self, Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::keepalive::SignOfLife;
 use tracing::{debug, info};
@@ -19,6 +19,7 @@ use tracing::{debug, info};
 use super::SocketService;
 use super::io::Io;
 use super::talk::{Ending, Talk};
+use super::unfinished::Share;
 use crate::fanout::outbox::CloseCause;
 use crate::fanout::peer::{Agreement, SocketPeer};
 use crate::fanout::shard::Shard;
@@ -26,6 +27,10 @@ use crate::meter::Reason;
 
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
+
+/// Octets of messages in one turn. What is read in a turn is less, but compression makes a thousand times as much of it, and
+/// a message of sixteen MiB takes some ten milliseconds.
+const MESSAGE_BYTES_PER_TURN: usize = 1024 * 1024;
 
 /// Octets of a message before the session is established: room for any HELLO, and little for strangers to fill.
 const STRANGER_BYTES_MAX: usize = 64 * 1024;
@@ -40,14 +45,18 @@ pub struct Connection {
     decoder: Decoder,
     /// The decoder has the limits of established sessions.
     admitted: bool,
+    /// What is kept of an unfinished message, of what all sessions may keep.
+    share: Share,
     talk: Talk,
     peer: Arc<SocketPeer>,
     service: Arc<SocketService>,
     shard: Rc<Shard>,
     closing: Closing,
     number: u64,
-    /// Octets that came together with the handshake.
+    /// Octets that came together with the handshake, or that are left for the next turn.
     leftover: bytes::Bytes,
+    /// Octets of messages in this turn.
+    spent: usize,
 }
 
 /// What a handshake leads to.
@@ -82,9 +91,11 @@ impl Connection {
         Self {
             decoder: Decoder::new(options),
             admitted: false,
+            share: Share::default(),
             talk: Talk::new(Arc::clone(&peer), Arc::clone(&service), Rc::clone(&shard)),
             io: opening.io,
             leftover: opening.leftover,
+            spent: 0,
             peer,
             service,
             shard,
@@ -143,6 +154,10 @@ impl Connection {
         while !octets.is_empty() && self.closing.reading() != Reading::Nothing {
             let consumed = self.decode(octets);
             octets = &mut octets[consumed..];
+            if self.spent >= MESSAGE_BYTES_PER_TURN {
+                self.leftover = bytes::Bytes::copy_from_slice(octets);
+                return;
+            }
         }
     }
 
@@ -152,11 +167,16 @@ impl Connection {
         let mut inflater = shard.inflater.borrow_mut();
         let mut ending = None;
         let reading = self.closing.reading();
-        let outcome = self.decoder.feed(octets, &mut inflater, |event| match self.talk.event(event, reading) {
-            None => ControlFlow::Continue(()),
-            Some(end) => {
-                ending = Some(end);
-                ControlFlow::Break(())
+        let spent = &mut self.spent;
+        let outcome = self.decoder.feed(octets, &mut inflater, |event| {
+            *spent += weight(&event);
+            match self.talk.event(event, reading) {
+                None if *spent < MESSAGE_BYTES_PER_TURN => ControlFlow::Continue(()),
+                None => ControlFlow::Break(()),
+                Some(end) => {
+                    ending = Some(end);
+                    ControlFlow::Break(())
+                }
             }
         });
         drop(inflater);
@@ -170,7 +190,15 @@ impl Connection {
                 self.end(ending);
                 consumed
             }
-            (Ok(_), None) => octets.len(),
+            (Ok(consumed), None) => match self.service.unfinished.settle(&mut self.share, self.decoder.held_bytes()) {
+                Some(()) => consumed,
+                None => {
+                    self.decoder.give_up();
+                    let reason = "too much is held of unfinished messages; try again";
+                    self.fail(Violation { code: CloseCode::TRY_AGAIN_LATER, reason });
+                    octets.len()
+                }
+            },
             (Err(violation), _) => {
                 self.fail(violation);
                 octets.len()
@@ -194,6 +222,7 @@ impl Connection {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) {
+        self.spent = 0;
         if !self.leftover.is_empty() {
             let mut octets = std::mem::take(&mut self.leftover).to_vec();
             self.arrived(&mut octets);
@@ -202,6 +231,9 @@ impl Connection {
         for _ in 0..READS_PER_TURN {
             if self.closing.is_done() {
                 return;
+            }
+            if self.spent >= MESSAGE_BYTES_PER_TURN {
+                break;
             }
             let mut buffer = shard.read_buffer.borrow_mut();
             match self.io.poll_read(cx, &mut buffer) {
@@ -240,11 +272,21 @@ fn yield_turn(cx: &mut Context<'_>) {
     let _ = turn.poll(cx);
 }
 
+/// Octets of a message.
+const fn weight(event: &decoder::Event<'_>) -> usize {
+    match event {
+        decoder::Event::Text(text) => text.len(),
+        decoder::Event::Binary(octets) => octets.len(),
+        _ => 0,
+    }
+}
+
 /// What a violation is counted as.
 fn reason(code: CloseCode) -> Reason {
     match code {
         CloseCode::INVALID_PAYLOAD => Reason::InvalidPayload,
         CloseCode::MESSAGE_TOO_BIG => Reason::MessageTooBig,
+        CloseCode::TRY_AGAIN_LATER => Reason::MessagesFull,
         _ => Reason::ProtocolError,
     }
 }
@@ -268,6 +310,7 @@ impl Drop for Connection {
         // Also when the task panics or the runtime goes down: the router must not keep a session that nobody serves.
         self.talk.leave();
         self.peer.outbox.push_last(None);
+        self.service.unfinished.settle(&mut self.share, 0).expect("giving back finds room");
         self.shard.forget(self.number);
         self.service.open.decrement();
     }

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod io;
 mod talk;
+pub mod unfinished;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,6 +16,7 @@ use stentor_websocket::handshake::Origins;
 use stentor_websocket::keepalive;
 
 use crate::realm::Directory;
+use unfinished::Unfinished;
 
 /// What one path or port offers to WebSocket clients.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct SocketService {
     pub formats: Vec<Format>,
     /// Compression, where it is configured.
     pub compression: Option<Policy>,
+    /// What is held of unfinished messages on the transport.
+    pub unfinished: Arc<Unfinished>,
     /// WebSocket connections that are open on the transport.
     pub open: Arc<crate::meter::Gauge>,
 }

@@ -40,7 +40,7 @@ pub(crate) fn home(config: &Value) -> TempDir {
     dir
 }
 
-fn configure(dir: &Path, config: &Value) {
+pub(crate) fn configure(dir: &Path, config: &Value) {
     std::fs::write(dir.join(".stentor/config.json"), format!("{config:#}")).unwrap();
 }
 
@@ -52,12 +52,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(dir: &Path) -> Self {
-        Self::reading_ahead(dir, 1000)
+        Self::with_threads(dir, 2)
+    }
+
+    pub(crate) fn with_threads(dir: &Path, threads: usize) -> Self {
+        Self::reading_ahead(dir, threads, 1000)
     }
 
     /// Starts a node of whose log this many lines are read before somebody waits for them.
-    fn reading_ahead(dir: &Path, lines_max: usize) -> Self {
-        let mut child = stentor(dir, &["start", "--log-format", "json", "--threads", "2"])
+    fn reading_ahead(dir: &Path, threads: usize, lines_max: usize) -> Self {
+        let mut child = stentor(dir, &["start", "--log-format", "json", "--threads", &threads.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -75,7 +79,7 @@ impl Process {
     }
 
     /// The lines up to one that contains this text.
-    fn wait_for(&self, text: &str) -> Vec<String> {
+    pub(crate) fn wait_for(&self, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -96,11 +100,11 @@ impl Process {
         line["address"].as_str().unwrap().parse().unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
@@ -439,7 +443,8 @@ async fn a_request_in_flight_is_answered_while_the_node_goes_down() {
     let next = process.lines.recv_timeout(Duration::from_millis(300));
     assert_eq!(next, Err(RecvTimeoutError::Timeout));
     http.send(rest).await;
-    assert_eq!(http.reply().await.status, 202);
+    // Answered, and not with a promise that nobody is left to keep.
+    assert_eq!(http.reply().await.status, 503);
     process.wait_for("stopped");
     assert_eq!(process.exit_code(), Some(0));
 }
@@ -468,9 +473,9 @@ async fn nothing_comes_after_goodbye() {
             assert_eq!(message[0], 36, "{message}");
         }
     }
-    // Something is published after both GOODBYEs, and one session ends before the other one answers.
+    // What comes after both GOODBYEs is refused, and one session ends before the other one answers.
     http.send(body).await;
-    assert_eq!(http.reply().await.status, 202);
+    assert_eq!(http.reply().await.status, 503);
     for session in &mut sessions {
         session.send(json!([6, {}, "wamp.close.goodbye_and_out"])).await;
         session.expect_close(1000).await;
@@ -481,7 +486,7 @@ async fn nothing_comes_after_goodbye() {
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nobody() {
     let dir = home(&web(json!({"push": pusher(json!({"debug": true}))})));
-    let mut process = Process::reading_ahead(dir.path(), 0);
+    let mut process = Process::reading_ahead(dir.path(), 2, 0);
     let mut http = Http::over(TcpStream::connect(process.address()).await.unwrap());
     let body = json!({"topic": "t", "args": ["x".repeat(200)]}).to_string();
     // Their lines are several times what a pipe holds.

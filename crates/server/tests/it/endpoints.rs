@@ -19,14 +19,14 @@ use crate::house::{configured, pusher, router, start, web};
 use crate::http::{Http, head, post};
 
 /// Writes a certificate for `localhost` and its key.
-fn certificate(dir: &Path) -> Value {
+pub(crate) fn certificate(dir: &Path) -> Value {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(dir.join("crt.pem"), made.cert.pem()).unwrap();
     std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     json!({"key": dir.join("key.pem"), "certificate": dir.join("crt.pem")})
 }
 
-async fn tls(address: SocketAddr, dir: &Path) -> TlsStream<TcpStream> {
+pub(crate) async fn tls(address: SocketAddr, dir: &Path) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(dir.join("crt.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -33,5 +33,6 @@ mod rfc;
 mod routing;
 mod serializers;
 mod standalone;
+mod under_load;
 mod violations;
 mod watch;

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: one thread writes, some read, and a lock file keeps a second process away.
 //!
-//! This module starts the threads and hands them what is asked for. [`ledger`] and [`register`] know what is written,
-//! [`query`] how it is read back, [`writer`] when it is committed.
+//! This module starts the threads and hands them what is asked for. `ledger` and `register` know what is written,
+//! `query` how it is read back, `writer` when it is committed.
 
 mod backup;
 mod check;

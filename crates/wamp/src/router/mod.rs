@@ -164,10 +164,18 @@ struct Attached<P> {
 #[derive(Debug)]
 pub struct Router<P> {
     settings: Settings,
+    stage: Stage,
     sessions: HashMap<SessionId, Attached<P>>,
     broker: Broker<P>,
     dealer: Dealer<P>,
     rng: fastrand::Rng,
+}
+
+/// Where a realm is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Draining,
 }
 
 /// What [`Router::handle`] is told beside the message.
@@ -185,6 +193,7 @@ impl<P: Clone> Router<P> {
     pub fn new(settings: Settings, seed: u64) -> Self {
         Self {
             settings,
+            stage: Stage::Open,
             sessions: HashMap::new(),
             broker: Broker::default(),
             dealer: Dealer::default(),
@@ -207,6 +216,12 @@ impl<P: Clone> Router<P> {
     /// Puts other permissions in force, from the next request on. Sessions stay.
     pub fn reconfigure(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Accepts no publication any more: while sessions leave one after the other, an accepted one would reach only those
+    /// who are still there. What was accepted before has its receivers already.
+    pub fn drain(&mut self) {
+        self.stage = Stage::Draining;
     }
 
     /// How many sessions are joined.
@@ -361,6 +376,9 @@ impl<P: Clone> Router<P> {
             ));
         }
         let grant = self.authorize(by, Deed::Publish, topic)?;
+        if self.stage == Stage::Draining {
+            return Err(Refusal::new(reason::UNAVAILABLE, "the node is going down, so this was not published"));
+        }
         if options.disclose_me && !grant.disclose_publisher {
             return Err(Refusal::new(
                 reason::DISCLOSE_ME_DISALLOWED,

@@ -93,7 +93,7 @@ pub enum Event<'a> {
 /// The peer broke a rule. The code belongs into our Close frame, the reason too; nothing is decoded after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
-    /// 1002, 1007 or 1009.
+    /// 1002, 1007 or 1009; an owner that gives up for reasons of its own has others.
     pub code: CloseCode,
     /// Which rule, in a few words.
     pub reason: &'static str,
@@ -214,6 +214,16 @@ impl Decoder {
     /// Whether the last word has been read: a Close or a violation. `feed` consumes nothing from then on.
     pub fn is_done(&self) -> bool {
         matches!(self.step, Step::Done)
+    }
+
+    /// Octets of memory that an unfinished message takes, for an owner that bounds what all of its sessions take together.
+    pub fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.data.capacity())
+    }
+
+    /// Gives up on the peer, as after a violation: what was kept is forgotten and nothing is consumed from now on.
+    pub fn give_up(&mut self) {
+        self.end();
     }
 
     /// Reads `input`, tells `on` what is complete and returns how many octets were consumed: all, unless `on` breaks or
