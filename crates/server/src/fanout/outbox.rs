@@ -1,9 +1,9 @@
 //! What waits to be written to one socket.
 //!
-//! Frames are shared octets, so a thousand outboxes hold one event once. Any thread may push, and any thread may flush a
-//! plain socket; what the socket does not take at once is left to the task that owns the connection. The number of octets
-//! is bounded: passing the bound closes the connection, because dropping events in silence would be worse and waiting
-//! would let one slow reader slow everybody.
+//! Frames are shared octets, so a thousand outboxes hold one event once. Any thread may push. The owner's thread flushes at
+//! the end of its turn; another thread may flush a plain socket whose outbox would overflow before. What the socket does not
+//! take at once is left to the task that owns the connection. The number of octets is bounded: passing the bound closes the
+//! connection, because dropping events in silence would be worse and waiting would let one slow reader slow everybody.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -219,8 +219,8 @@ impl Outbox {
         self.ask_for_flush(&mut queue)
     }
 
-    /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3 allows it), so a flood of
-    /// pings fills nothing.
+    /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3
+    /// allows it), so a flood of pings fills nothing.
     pub fn push_pong(&self, frame: Bytes) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
