@@ -3,11 +3,13 @@
 //! hyper parses and writes HTTP; this room decides. A request is matched to the service with the longest path, and a
 //! service answers everything below its path, as in Crossbar.
 
+mod admin;
 mod alarm;
 mod call;
 mod crowd;
 mod download;
 mod files;
+mod hub;
 mod intake;
 mod page;
 mod patience;
@@ -21,10 +23,12 @@ mod upgrade;
 mod vitals;
 mod watch;
 
+pub use admin::AdminService;
 pub use call::CallService;
 pub use crowd::{Bounds, Crowd, House, Place, Refused};
 pub use files::Files;
 pub use files::Listing;
+pub use hub::HubService;
 pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
 pub use patience::Limits;

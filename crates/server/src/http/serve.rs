@@ -344,6 +344,11 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
         Service::Watch(service) => Box::pin(service.answer(request.method(), rest, request.headers())).await,
+        Service::Hub(service) => Box::pin(service.answer(request, client, shard)).await,
+        Service::Admin(service) => {
+            let rest = rest.to_owned();
+            Box::pin(service.answer(request, &rest, client)).await
+        }
     }
 }
 

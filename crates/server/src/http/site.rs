@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CallService, Files, JsonPage, NodeInfo, PushService, StatusPage, WatchService};
+use super::{
+    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, WatchService,
+};
 use crate::socket::SocketService;
 
 /// What answers below one path.
@@ -26,6 +28,10 @@ pub enum Service {
     Demo,
     /// Metrics or health.
     Watch(WatchService),
+    /// A WebSub hub.
+    Hub(Arc<HubService>),
+    /// The administration of the hubs.
+    Admin(Arc<AdminService>),
 }
 
 #[derive(Debug)]
