@@ -11,7 +11,7 @@ use stentor_delivery::{
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
 use stentor_websub::headers::{self, Delivery};
-use stentor_websub::signature::{self, Signer};
+use stentor_websub::signature::Signer;
 use tokio::task::AbortHandle;
 use tracing::{debug, error, warn};
 
@@ -274,6 +274,7 @@ pub(super) fn sentence(outcome: Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stentor_websub::signature;
 
     #[test]
     fn the_fields_of_an_attempt_have_their_names() {

@@ -30,6 +30,9 @@ use crate::task;
 /// Fetches of content at once. Each may hold a body of `fetch_bytes_max` octets.
 const FETCHES_MAX: usize = 16;
 
+/// How long a connection to a host is kept for the next webhook. Servers rarely wait for longer than a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
 /// A hub at work. Lives on one thread; a borrow of its cells never lasts across an `await`.
 pub(super) struct Desk {
     pub(super) hub: Arc<Hub>,
@@ -84,7 +87,8 @@ impl Desk {
                 connect_timeout: options.connect_timeout,
                 user_agent: headers::user_agent(env!("CARGO_PKG_VERSION"), &websub.hub_url),
                 roots: Arc::clone(&options.roots),
-                ..courier::Options::default()
+                idle_timeout: IDLE_TIMEOUT,
+                idle_per_host_max: options.delivery.in_flight_per_host_max,
             })
         };
         let everywhere = stentor_websub::guard::Guard {

@@ -22,6 +22,7 @@ use stentor_websocket::handshake::{NullOrigin, Origins};
 use stentor_websocket::keepalive::{self, SignOfLife};
 
 use super::descriptors;
+use super::hubs::Hubs;
 use crate::clock::{Clock, ticks_of};
 use crate::config::{
     self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
@@ -75,23 +76,25 @@ pub fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
+    hubs: &Hubs,
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
     let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
     let house = House::new(descriptors::for_connections());
-    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch) };
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
     let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
     Ok(Wiring { routers, watch })
 }
 
 /// What all routers of a node have in common.
-struct Shared {
+struct Shared<'h> {
     memories: Arc<Memories>,
     house: Arc<House>,
     watch: Arc<Watch>,
+    hubs: &'h Hubs,
 }
 
 fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
@@ -105,7 +108,7 @@ fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Direc
 fn wire_router(
     config: &RouterConfig,
     directory: Arc<Directory>,
-    shared: &Shared,
+    shared: &Shared<'_>,
     echo: Echo,
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wired, String> {
@@ -152,7 +155,7 @@ fn settings(realm: &RealmConfig) -> Settings {
 
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
-    shared: &'b Shared,
+    shared: &'b Shared<'b>,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     /// What is held of unfinished messages on it.
