@@ -6,7 +6,6 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-
 pub mod courier;
 pub mod fanout;
 pub mod http;
