@@ -69,8 +69,9 @@ impl Lines {
 
 impl Place {
     /// Waits until all who came before have left.
-    pub(super) async fn turn(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.turn).acquire_owned().await.expect("the semaphore of a line is never closed")
+    pub(super) fn turn(&self) -> impl Future<Output = OwnedSemaphorePermit> + use<> {
+        let turn = Arc::clone(&self.turn);
+        async move { turn.acquire_owned().await.expect("the semaphore of a line is never closed") }
     }
 }
 

@@ -29,10 +29,11 @@ use crate::config::{
     RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
-    BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
+    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService, Ingress, JsonPage, Limits,
     Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
     is_loopback,
 };
+use crate::hub::Hub;
 use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
@@ -72,7 +73,7 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub fn wire(
+pub(super) fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
@@ -249,11 +250,28 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(config) => {
+                let hub = self.hub(path, &config.name)?;
+                let gate = config.publish.as_ref().map(gate_options);
+                Service::Hub(Arc::new(HubService::new(hub, gate, Arc::clone(&self.shared.memories))))
+            }
+            PathConfig::HubAdmin { token } => Service::Admin(Arc::new(AdminService {
+                token: Token::new(token),
+                hubs: self.shared.hubs.all().to_vec(),
+            })),
+            PathConfig::WebSubTopic { .. } | PathConfig::Sse { .. } => {
+                return Err(format!("path \"{path}\" reads a hub, which this build does not do yet"));
+            }
             PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
             PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
         site.add(path, service);
         Ok(())
+    }
+
+    fn hub(&self, path: &str, name: &str) -> Result<Arc<Hub>, String> {
+        let hub = self.shared.hubs.get(name).cloned();
+        hub.ok_or_else(|| format!("path \"{path}\" names the hub {name}, which this node has not"))
     }
 
     fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
@@ -449,6 +467,9 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
             (PathConfig::Caller { options, .. }, Service::Call(service)) => {
                 service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
+            (PathConfig::WebSubHub(config), Service::Hub(service)) => {
+                service.set_gate(config.publish.as_ref().map(gate_options));
+            }
             _ => {}
         }
     }
@@ -490,6 +511,7 @@ fn strip(path: &mut PathConfig) {
     match path {
         PathConfig::WebSocket(socket) => socket.auth = AuthConfig::default(),
         PathConfig::Publisher { options, .. } | PathConfig::Caller { options, .. } => *options = GateOptions::default(),
+        PathConfig::WebSubHub(hub) => hub.publish = None,
         PathConfig::Nested { paths } => paths.iter_mut().for_each(|(_, path)| strip(path)),
         _ => {}
     }

@@ -21,18 +21,18 @@ pub(crate) fn hub(options: Value) -> Value {
         "authenticator": {"type": "allow-all"},
         "publish": {},
         "allow_private_networks": true,
-        "retry_delay_base": 0.01, "retry_delay_min": 0.001, "retry_delay_max": 0.05,
+        "retry_delay_base": 10, "retry_delay_min": 1, "retry_delay_max": 50,
     });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let mut config = web(json!({
         "hub": {"type": "websub-hub", "options": all},
-        "admin": {"type": "hub-admin", "options": {"token": ADMIN_TOKEN}},
+        "admin": {"type": "hub-admin", "token": ADMIN_TOKEN},
     }));
     config["store"] = json!({"type": "memory"});
     config
 }
 
-const ADMIN_TOKEN: &str = "a token of the administration";
+const ADMIN_TOKEN: &str = "a-token-of-the-administration";
 
 fn form(fields: &[(&str, &str)]) -> String {
     let field = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
@@ -159,7 +159,7 @@ async fn messages_of_the_reference_are_distributed() {
     let gone = send(&node, "/hub", &[JSON], message(json!({"contentUrl": content.url("/gone")})).as_bytes()).await;
     assert_eq!((gone.status, gone.text()), (422, "the content's URL answered with status 404\n"));
     publish(&node, "the end").await;
-    assert_eq!(texts(&receiver.posts(5).await)[4], "the end");
+    assert_eq!(receiver.posts(5).await[4].text(), "the end");
 }
 
 #[tokio::test]
