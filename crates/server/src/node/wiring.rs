@@ -246,6 +246,12 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(_)
+            | PathConfig::HubAdmin { .. }
+            | PathConfig::WebSubTopic { .. }
+            | PathConfig::Sse { .. } => {
+                return Err(format!("path \"{path}\" belongs to a hub, which this build does not run yet"));
+            }
             PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
             PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
