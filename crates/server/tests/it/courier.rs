@@ -11,11 +11,10 @@ use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use rustls::RootCertStore;
 use stentor::courier::{Addresses, AnswerLimit, Courier, Options, Parcel, Resolve, Return, fetch};
-use stentor_delivery::{SendFault, WaitFault};
 use stentor_websub::guard::{Guard, Reach};
 use stentor_websub::message::{Fetch, FetchFault, FetchOutcome};
 use stentor_websub::options::FetchOptions;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
