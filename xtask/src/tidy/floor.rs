@@ -44,7 +44,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("socket", &["fanout", "meter", "realm"]),
     ("hub", &["clock", "courier", "fanout", "meter", "realm", "task"]),
     ("http", &["clock", "fanout", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
+    (
+        "node",
+        &[
+            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket",
+            "task",
+        ],
+    ),
     ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 

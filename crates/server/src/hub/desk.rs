@@ -79,7 +79,13 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
-    pub(super) fn new(hub: Arc<Hub>, options: Options, shard: Rc<Shard>, clock: Arc<Clock>, seed: [u8; 32]) -> Rc<Self> {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        options: Options,
+        shard: Rc<Shard>,
+        clock: Arc<Clock>,
+        seed: [u8; 32],
+    ) -> Rc<Self> {
         let websub = &options.websub;
         let courier = |guard: &stentor_websub::guard::Guard| {
             Courier::new(courier::Options {

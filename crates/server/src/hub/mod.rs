@@ -25,6 +25,6 @@ mod works;
 pub use admin::{AdminFault, DeadView, DeliveryView, Numbers, SubscriptionView};
 pub use door::{Asked, Hub, Options};
 pub use judge::Judge;
-pub use publish::{PublishFault, Publish};
+pub use publish::{Publish, PublishFault};
 pub use stream::{Next, Reader, Since};
 pub use works::{Settings, StartFault, Works};

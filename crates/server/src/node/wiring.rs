@@ -29,9 +29,9 @@ use crate::config::{
     RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
-    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService, Ingress, JsonPage, Limits,
-    Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject, Submitter, Token, TopicService, Watch, WatchService,
-    is_loopback,
+    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService,
+    Ingress, JsonPage, Limits, Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject,
+    Submitter, Token, TopicService, Watch, WatchService, is_loopback,
 };
 use crate::hub::Hub;
 use crate::meter::{Gauge, Tally};
@@ -69,7 +69,8 @@ pub enum Echo {
     Refused,
 }
 
-/// Builds everything that a configuration asks for. `seed` feeds identifiers.
+/// Builds everything that a configuration asks for. `urls` are those of the transports, in its order; `seed` feeds
+/// identifiers.
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
@@ -77,7 +78,7 @@ pub(super) fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
-    hubs: &Hubs,
+    (hubs, urls): (&Hubs, &[String]),
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
     let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
@@ -85,7 +86,8 @@ pub(super) fn wire(
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
     let house = House::new(descriptors::for_connections());
     let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
-    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
+    let mut urls = urls.iter().cloned();
+    let wire = |(router, directory)| wire_router(router, directory, &mut urls, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
     Ok(Wiring { routers, watch })
 }
@@ -109,6 +111,7 @@ fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Direc
 fn wire_router(
     config: &RouterConfig,
     directory: Arc<Directory>,
+    urls: &mut impl Iterator<Item = String>,
     shared: &Shared<'_>,
     echo: Echo,
     seed: &mut impl FnMut() -> u64,
@@ -116,7 +119,8 @@ fn wire_router(
     let mut fronts = Vec::new();
     for transport in &config.transports {
         let unfinished = Arc::new(Unfinished::new(transport.limits.bodies_bytes_max));
-        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), unfinished, echo, seed };
+        let url = urls.next().unwrap_or_default();
+        let mut builder = Builder { directory: &directory, shared, url, open: Arc::default(), unfinished, echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -157,6 +161,8 @@ fn settings(realm: &RealmConfig) -> Settings {
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
     shared: &'b Shared<'b>,
+    /// Where the transport is reached.
+    url: String,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     /// What is held of unfinished messages on it.

@@ -263,7 +263,8 @@ async fn subscriptions_end_by_every_way() {
     // By the operator, with a word to the callback.
     subscribe(&node, &receiver, &[]).await;
     let id = subscriptions(&node).await[0]["id"].clone();
-    let reply = admin(&node, "POST", &format!("/admin/hubs/hub/subscriptions/{id}/deny"), r#"{"reason": "no more"}"#).await;
+    let reply =
+        admin(&node, "POST", &format!("/admin/hubs/hub/subscriptions/{id}/deny"), r#"{"reason": "no more"}"#).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(subscriptions(&node).await, Vec::<Value>::new());
     let told = receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("denied"))).await;
