@@ -82,6 +82,9 @@ pub struct Works {
 struct Seat {
     hubs: Vec<(Arc<Hub>, Options, mpsc::Receiver<Command>)>,
     store: Arc<dyn Store>,
+    /// Everything behind this place is announced; what lies before, subscriptions look for themselves. Taken before anybody
+    /// can publish, or the first publications of a start could reach no session and no stream.
+    start: Offset,
     meters: Arc<Meters>,
     clock: Arc<Clock>,
 }
@@ -110,7 +113,8 @@ impl Works {
         }
         let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
         let (stop, stopped) = watch::channel(false);
-        let seat = Seat { hubs: seats, store, meters, clock };
+        let start = store.end();
+        let seat = Seat { hubs: seats, store, start, meters, clock };
         let thread = std::thread::Builder::new().name("stentor-hub".to_owned()).spawn(move || run(seat, stopped));
         Ok(Self { hubs, stop, thread: thread.map_err(StartFault::Thread)? })
     }
@@ -145,12 +149,10 @@ fn run(seat: Seat, stopped: watch::Receiver<bool>) {
 }
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
-    let Seat { hubs, store, meters, clock } = seat;
+    let Seat { hubs, store, start, meters, clock } = seat;
     let dice = seed();
     let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
-    // Everything behind this place is announced; what lies before, subscriptions look for themselves.
-    let start = store.end();
     let mut desks = HashMap::new();
     for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();

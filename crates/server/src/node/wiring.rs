@@ -272,6 +272,20 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(_)
+            | PathConfig::HubAdmin { .. }
+            | PathConfig::WebSubTopic { .. }
+            | PathConfig::Sse { .. } => self.hub_service(path, config)?,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
+        };
+        site.add(path, service);
+        Ok(())
+    }
+
+    /// A hub, or a path that stands around one.
+    fn hub_service(&self, path: &str, config: &PathConfig) -> Result<Service, String> {
+        Ok(match config {
             PathConfig::WebSubHub(config) => {
                 let hub = self.hub(path, &config.name)?;
                 let gate = config.publish.as_ref().map(gate_options);
@@ -287,11 +301,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Topic(TopicService { hub: self.hub(path, hub)?, base_url })
             }
             PathConfig::Sse { hub } => Service::Stream(StreamService { hub: self.hub(path, hub)? }),
-            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
-            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
-        };
-        site.add(path, service);
-        Ok(())
+            _ => return Err(format!("path \"{path}\" is no hub's")),
+        })
     }
 
     fn hub(&self, path: &str, name: &str) -> Result<Arc<Hub>, String> {

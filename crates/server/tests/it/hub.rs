@@ -203,6 +203,40 @@ async fn a_failing_receiver_is_tried_again_and_nothing_overtakes() {
 }
 
 #[tokio::test]
+async fn redirects_are_failures_and_patience_is_granted() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    let elsewhere = Receiver::start().await;
+    subscribe(&node, &receiver, &[]).await;
+    let goal = elsewhere.url("/");
+    receiver.behave(move |got, place| match (got.method.as_str(), place) {
+        ("POST", 0) => Say::With(307, "location", goal.clone()),
+        ("POST", 1) => Say::With(429, "retry-after", "1".to_owned()),
+        _ => polite(got, place),
+    });
+    publish(&node, "one").await;
+    receiver.posts(2).await;
+    let seen = subscriptions(&node).await[0]["delivery"].clone();
+    assert_eq!((&seen["state"], &seen["attempt"]), (&json!("backoff"), &json!(3)));
+    assert!(seen["next_attempt_in_seconds"].as_f64().unwrap() > 0.5, "{seen}");
+    receiver.posts(3).await;
+    assert!(elsewhere.all().is_empty());
+}
+
+#[tokio::test]
+async fn one_that_hangs_delays_nobody_else() {
+    let node = start(&hub(json!({"delivery_timeout": 60_000})));
+    let (hanging, receiver) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &hanging, &[]).await;
+    subscribe(&node, &receiver, &[]).await;
+    hanging.behave(|_, _| Say::Silence);
+    for text in ["one", "two", "three"] {
+        publish(&node, text).await;
+    }
+    assert_eq!(texts(&receiver.posts(3).await), ["one", "two", "three"]);
+    assert_eq!(texts(&hanging.posts(1).await), ["one"]);
+}
+
+#[tokio::test]
 async fn what_is_given_up_is_recorded_and_sent_again_by_hand() {
     let (node, receiver) = (start(&hub(json!({"delivery_retries": 2}))), Receiver::start().await);
     subscribe(&node, &receiver, &[]).await;
