@@ -6,7 +6,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-
+pub mod courier;
 pub mod fanout;
 pub mod http;
 pub mod meter;

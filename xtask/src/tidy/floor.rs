@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("meter", &[]),
+    ("courier", &["clock"]),
     ("process", &[]),
     ("pusher", &[]),
     ("fanout", &["clock", "meter"]),

@@ -13,6 +13,8 @@ mod http;
 
 mod caller;
 mod cli;
+mod courier;
+mod courier_cost;
 mod downloads;
 mod endpoints;
 mod frames;
