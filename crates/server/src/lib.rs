@@ -9,6 +9,7 @@ pub mod config;
 pub mod courier;
 pub mod fanout;
 pub mod http;
+pub mod hub;
 pub mod meter;
 pub mod node;
 pub mod process;

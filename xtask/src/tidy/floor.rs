@@ -42,8 +42,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("task", &["fanout"]),
     ("realm", &["fanout"]),
     ("socket", &["fanout", "meter", "realm"]),
-    ("http", &["clock", "fanout", "meter", "process", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "fanout", "http", "meter", "process", "pusher", "realm", "socket", "task"]),
+    ("hub", &["clock", "courier", "fanout", "meter", "realm", "task"]),
+    ("http", &["clock", "fanout", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
+    (
+        "node",
+        &[
+            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket",
+            "task",
+        ],
+    ),
     ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 

@@ -181,7 +181,7 @@ impl Submitter {
     }
 }
 
-fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
+pub(super) fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
     let headers = request.headers();
     let mut types = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
     let content_type = match (types.next(), types.next()) {

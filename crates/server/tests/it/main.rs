@@ -10,6 +10,7 @@
 mod client;
 mod house;
 mod http;
+mod receiver;
 
 mod caller;
 mod cli;
@@ -23,6 +24,7 @@ mod hostile_http;
 mod hostile_memory;
 mod hostile_socket;
 mod http_layer;
+mod hub;
 mod lifetime;
 mod pressure;
 mod pusher_batch;

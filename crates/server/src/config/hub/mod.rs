@@ -58,14 +58,7 @@ const ADMIN_TOKEN_CHARS_MIN: usize = 16;
 
 /// Reads a `websub-hub`, whose `type` has been taken.
 pub(super) fn read<'a>(place: &Cursor<'a>, dict: Dict<'a>, scope: Scope<'_, 'a>) -> Option<HubConfig> {
-    let mut outer = dict.in_both_spellings();
-    let mut dict = match outer.dict("options") {
-        None => outer,
-        Some(inner) => {
-            outer.finish();
-            inner.in_both_spellings()
-        }
-    };
+    let mut dict = dict.in_both_spellings().and_section("options");
     let name = name(&mut dict, scope);
     scope.census.declare(&name, place);
     let hub_url = dict.take("hub_url");
