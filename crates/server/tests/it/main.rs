@@ -25,6 +25,7 @@ mod hostile_memory;
 mod hostile_socket;
 mod http_layer;
 mod hub;
+mod hub_cli;
 mod lifetime;
 mod pressure;
 mod pusher_batch;
