@@ -32,7 +32,7 @@ pub(crate) fn hub(options: Value) -> Value {
     config
 }
 
-const ADMIN_TOKEN: &str = "a-token-of-the-administration";
+pub(crate) const ADMIN_TOKEN: &str = "a-token-of-the-administration";
 
 fn form(fields: &[(&str, &str)]) -> String {
     let field = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
