@@ -288,8 +288,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
         Ok(match config {
             PathConfig::WebSubHub(config) => {
                 let hub = self.hub(path, &config.name)?;
-                let gate = config.publish.as_ref().map(gate_options);
-                Service::Hub(Arc::new(HubService::new(hub, gate, Arc::clone(&self.shared.memories))))
+                let publish = hub_gate(config);
+                Service::Hub(Arc::new(HubService::new(hub, publish, Arc::clone(&self.shared.memories))))
             }
             PathConfig::HubAdmin { token } => Service::Admin(Arc::new(AdminService {
                 token: Token::new(token),
@@ -435,6 +435,11 @@ fn auth_policy(config: &AuthConfig) -> AuthPolicy {
     }
 }
 
+/// Who may publish at a hub, and from which pages.
+fn hub_gate(config: &config::HubConfig) -> Option<(gate::GateOptions, Vec<String>)> {
+    config.publish.as_ref().map(|options| (gate_options(options), options.cors.clone()))
+}
+
 fn gate_options(options: &GateOptions) -> gate::GateOptions {
     let credentials = match (&options.key, &options.secret) {
         (Some(key), Some(secret)) => Some(signature::Credentials { key: key.clone(), secret: secret.clone() }),
@@ -497,7 +502,7 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
                 service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
             (PathConfig::WebSubHub(config), Service::Hub(service)) => {
-                service.set_gate(config.publish.as_ref().map(gate_options));
+                service.set_conditions(hub_gate(config));
             }
             _ => {}
         }
@@ -507,6 +512,9 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
 /// Whether two configurations differ in nothing but permissions, principals and gates.
 fn same_structure(old: &NodeConfig, new: &NodeConfig) -> Result<(), String> {
     let restart = |what: String| Err(format!("{what} changed, which needs a restart"));
+    if old.store != new.store {
+        return restart("store".to_owned());
+    }
     if old.routers.len() != new.routers.len() {
         return restart("workers".to_owned());
     }
