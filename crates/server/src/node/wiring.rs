@@ -82,7 +82,7 @@ pub(super) fn wire(
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
-    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
+    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms, hubs.all().to_vec()));
     let house = House::new(descriptors::for_connections());
     let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
     let mut urls = urls.iter().cloned();
