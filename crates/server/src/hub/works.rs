@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
+use super::bridge::{self, Bridge, Outlet};
 use super::desk::Desk;
 use super::door::{Command, Hub, Options};
 use super::{clerk, ping};
@@ -81,6 +82,9 @@ pub struct Works {
 struct Seat {
     hubs: Vec<(Arc<Hub>, Options, mpsc::Receiver<Command>)>,
     store: Arc<dyn Store>,
+    /// Everything behind this place is announced; what lies before, subscriptions look for themselves. Taken before anybody
+    /// can publish, or the first publications of a start could reach no session and no stream.
+    start: Offset,
     meters: Arc<Meters>,
     clock: Arc<Clock>,
 }
@@ -109,7 +113,8 @@ impl Works {
         }
         let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
         let (stop, stopped) = watch::channel(false);
-        let seat = Seat { hubs: seats, store, meters, clock };
+        let start = store.end();
+        let seat = Seat { hubs: seats, store, start, meters, clock };
         let thread = std::thread::Builder::new().name("stentor-hub".to_owned()).spawn(move || run(seat, stopped));
         Ok(Self { hubs, stop, thread: thread.map_err(StartFault::Thread)? })
     }
@@ -144,16 +149,23 @@ fn run(seat: Seat, stopped: watch::Receiver<bool>) {
 }
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
-    let Seat { hubs, store, meters, clock } = seat;
+    let Seat { hubs, store, start, meters, clock } = seat;
     let dice = seed();
     let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
-    // Everything behind this place is announced; what lies before, subscriptions look for themselves.
-    let start = store.end();
     let mut desks = HashMap::new();
-    for (hub, options, commands) in hubs {
+    for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();
-        let desk = Desk::new(hub, options, Rc::clone(&shard), Arc::clone(&clock), seed());
+        let (outlet, crossers) = match options.bridge.take() {
+            None => (None, None),
+            Some(Bridge { realm, identity, rules, crossers }) => {
+                (Some(Outlet { realm, identity, rules }), Some(crossers))
+            }
+        };
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), seed());
+        if let Some(crossers) = crossers {
+            task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
+        }
         for forever in [
             Box::pin(Rc::clone(&desk).ring()) as std::pin::Pin<Box<dyn Future<Output = ()>>>,
             Box::pin(Rc::clone(&desk).ring_intents()),

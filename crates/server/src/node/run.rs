@@ -81,8 +81,9 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     let listeners = open_all(&config)?;
     let urls: Vec<String> = listeners.iter().map(|listener| listener.url.clone()).collect();
     let fault = |sentence| StartError(vec![sentence]);
-    let hubs = hubs::start(&config, &urls, tally.hubs(), &clock).map_err(fault)?;
-    let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), (&hubs, &urls), &mut seed);
+    let directories = wiring::directories(&config, &mut seed);
+    let hubs = hubs::start(&config, (&urls, &directories), (tally.hubs(), &clock), &mut seed).map_err(fault)?;
+    let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), (&hubs, &urls, directories), &mut seed);
     let wiring::Wiring { routers: wired, watch } = wiring.map_err(fault)?;
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);

@@ -78,10 +78,9 @@ pub(super) fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
-    (hubs, urls): (&Hubs, &[String]),
+    (hubs, urls, directories): (&Hubs, &[String], Vec<Arc<Directory>>),
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
-    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
     let house = House::new(descriptors::for_connections());
@@ -98,6 +97,23 @@ struct Shared<'h> {
     house: Arc<House>,
     watch: Arc<Watch>,
     hubs: &'h Hubs,
+}
+
+/// The realms of each router.
+pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+    config.routers.iter().map(|router| directory(router, seed)).collect()
+}
+
+/// Who publishes for the node itself: nobody but a role.
+pub(super) fn internal_identity(role: &str, seed: u64) -> Identity {
+    Identity {
+        session: SessionId::from_random(seed),
+        authid: "".into(),
+        authrole: role.into(),
+        authmethod: "internal",
+        authprovider: "static",
+        features: Features::default(),
+    }
 }
 
 fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
@@ -256,6 +272,20 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(_)
+            | PathConfig::HubAdmin { .. }
+            | PathConfig::WebSubTopic { .. }
+            | PathConfig::Sse { .. } => self.hub_service(path, config)?,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
+        };
+        site.add(path, service);
+        Ok(())
+    }
+
+    /// A hub, or a path that stands around one.
+    fn hub_service(&self, path: &str, config: &PathConfig) -> Result<Service, String> {
+        Ok(match config {
             PathConfig::WebSubHub(config) => {
                 let hub = self.hub(path, &config.name)?;
                 let gate = config.publish.as_ref().map(gate_options);
@@ -271,11 +301,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Topic(TopicService { hub: self.hub(path, hub)?, base_url })
             }
             PathConfig::Sse { hub } => Service::Stream(StreamService { hub: self.hub(path, hub)? }),
-            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
-            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
-        };
-        site.add(path, service);
-        Ok(())
+            _ => return Err(format!("path \"{path}\" is no hub's")),
+        })
     }
 
     fn hub(&self, path: &str, name: &str) -> Result<Arc<Hub>, String> {
@@ -289,14 +316,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
         let realm = self.directory.get(realm).ok_or_else(|| format!("path \"{path}\" names no realm of its router"))?;
-        let identity = Arc::new(Identity {
-            session: SessionId::from_random((self.seed)()),
-            authid: "".into(),
-            authrole: role.into(),
-            authmethod: "internal",
-            authprovider: "static",
-            features: Features::default(),
-        });
+        let identity = Arc::new(internal_identity(role, (self.seed)()));
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
         Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))

@@ -40,7 +40,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// A POST of any type to the hub.
-async fn send(node: &Node, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(crate) async fn send(node: &Node, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut http = node.http().await;
     http.send(request("POST", target, headers, body)).await;
     http.reply().await
@@ -53,10 +53,14 @@ pub(crate) async fn ask(node: &Node, fields: &[(&str, &str)]) -> Reply {
     send(node, "/hub", &[FORM], form(fields).as_bytes()).await
 }
 
-/// Subscribes, and waits until the subscription is in force.
+/// Subscribes to the usual topic, and waits until the subscription is in force.
 pub(crate) async fn subscribe(node: &Node, receiver: &Receiver, more: &[(&str, &str)]) {
+    subscribe_to(node, TOPIC, receiver, more).await;
+}
+
+pub(crate) async fn subscribe_to(node: &Node, topic: &str, receiver: &Receiver, more: &[(&str, &str)]) {
     let callback = receiver.url("/callback?mine=1");
-    let mut fields = vec![("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    let mut fields = vec![("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", callback.as_str())];
     fields.extend(more);
     let before = subscriptions(node).await.len();
     let reply = ask(node, &fields).await;
@@ -90,7 +94,7 @@ pub(crate) async fn publish(node: &Node, text: &str) -> Value {
     reply.json()
 }
 
-fn texts(posts: &[Got]) -> Vec<&str> {
+pub(crate) fn texts(posts: &[Got]) -> Vec<&str> {
     posts.iter().map(Got::text).collect()
 }
 
@@ -168,15 +172,7 @@ async fn pings_are_answered_before_the_topic_is_fetched() {
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
     let topic = topic_server.url("/topic");
     let node = start(&hub(json!({"pings": [topic_server.url("/")]})));
-    let callback = receiver.url("/callback");
-    let reply = ask(&node, &[("hub.mode", "subscribe"), ("hub.topic", &topic), ("hub.callback", &callback)]).await;
-    assert_eq!(reply.status, 202);
-    crate::house::soon("a subscription", async {
-        while subscriptions(&node).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    subscribe_to(&node, &topic, &receiver, &[]).await;
     for field in ["hub.url", "hub.topic"] {
         let reply = ask(&node, &[("hub.mode", "publish"), (field, &topic)]).await;
         assert_eq!((reply.status, reply.text()), (204, ""));
@@ -204,6 +200,40 @@ async fn a_failing_receiver_is_tried_again_and_nothing_overtakes() {
     assert_eq!(attempts, ["1", "2", "3", "4", "1", "1"]);
     let ids: Vec<_> = posts[..4].iter().map(|post| post.header("stentor-publication").unwrap()).collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn redirects_are_failures_and_patience_is_granted() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    let elsewhere = Receiver::start().await;
+    subscribe(&node, &receiver, &[]).await;
+    let goal = elsewhere.url("/");
+    receiver.behave(move |got, place| match (got.method.as_str(), place) {
+        ("POST", 0) => Say::With(307, "location", goal.clone()),
+        ("POST", 1) => Say::With(429, "retry-after", "1".to_owned()),
+        _ => polite(got, place),
+    });
+    publish(&node, "one").await;
+    receiver.posts(2).await;
+    let seen = subscriptions(&node).await[0]["delivery"].clone();
+    assert_eq!((&seen["state"], &seen["attempt"]), (&json!("backoff"), &json!(3)));
+    assert!(seen["next_attempt_in_seconds"].as_f64().unwrap() > 0.5, "{seen}");
+    receiver.posts(3).await;
+    assert!(elsewhere.all().is_empty());
+}
+
+#[tokio::test]
+async fn one_that_hangs_delays_nobody_else() {
+    let node = start(&hub(json!({"delivery_timeout": 60_000})));
+    let (hanging, receiver) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &hanging, &[]).await;
+    subscribe(&node, &receiver, &[]).await;
+    hanging.behave(|_, _| Say::Silence);
+    for text in ["one", "two", "three"] {
+        publish(&node, text).await;
+    }
+    assert_eq!(texts(&receiver.posts(3).await), ["one", "two", "three"]);
+    assert_eq!(texts(&hanging.posts(1).await), ["one"]);
 }
 
 #[tokio::test]
