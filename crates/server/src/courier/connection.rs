@@ -67,8 +67,12 @@ impl Connection {
     where
         Io: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     {
-        let (sender, driver) =
-            http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake::<_, Full<Bytes>>(io).await.ok()?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .handshake::<_, Full<Bytes>>(io)
+            .await
+            .ok()?;
         // Its errors reach whoever waits for an answer; without anybody waiting they do not matter.
         tokio::task::spawn_local(async move {
             let _ = driver.await;

@@ -17,6 +17,9 @@ use stentor_websub::guard::Guard;
 /// request; verifications, whose URLs come once, push everything out now and then.
 const GOALS_MAX: usize = 4096;
 
+/// Longer URLs are taken apart each time, so that what is remembered stays small whatever subscribers think of.
+const REMEMBERED_BYTES_MAX: usize = 512;
+
 /// Where a request goes.
 #[derive(Debug)]
 pub(super) struct Goal {
@@ -88,10 +91,12 @@ impl Goals {
             return Ok(Rc::clone(goal));
         }
         let goal = Rc::new(Goal::parse(url, &self.guard)?);
-        if known.len() >= GOALS_MAX {
-            known.clear();
+        if url.len() <= REMEMBERED_BYTES_MAX {
+            if known.len() >= GOALS_MAX {
+                known.clear();
+            }
+            known.insert(Arc::clone(url), Rc::clone(&goal));
         }
-        known.insert(Arc::clone(url), Rc::clone(&goal));
         Ok(goal)
     }
 }

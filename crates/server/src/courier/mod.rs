@@ -22,7 +22,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::Method;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use stentor_delivery::{SendFault, WaitFault};
 use stentor_websub::guard::Guard;
 use tokio::time::{Instant, timeout_at};
@@ -160,6 +161,10 @@ impl Office {
                 }
                 (None, _) => {}
             }
+        }
+        // RFC 9110, section 8.6: whoever waits for a body has to be told that there is none.
+        if parcel.body.is_empty() && parcel.method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let mut request = Outgoing::new(parcel.body.into());
         *request.method_mut() = parcel.method;

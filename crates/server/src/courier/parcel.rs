@@ -55,7 +55,7 @@ pub enum Return {
 /// An answer.
 #[derive(Clone)]
 pub struct Answer {
-    /// The status code, never 1xx.
+    /// The status code. Interim answers are passed over, so of 1xx only an unasked 101 comes here.
     pub status: u16,
     /// The fields.
     pub headers: HeaderMap,

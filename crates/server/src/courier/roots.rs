@@ -36,3 +36,31 @@ pub fn roots(extra: Option<&Path>) -> Result<RootCertStore, String> {
     }
     Ok(store)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_ones_own_are_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("own.pem");
+        let known = roots(None).unwrap().len();
+        let check = |text: Option<&str>, expected: Result<usize, &str>| {
+            let _ = std::fs::remove_file(&file);
+            if let Some(text) = text {
+                std::fs::write(&file, text).unwrap();
+            }
+            match (roots(Some(&file)), expected) {
+                (Ok(store), Ok(more)) => assert_eq!(store.len(), known + more),
+                (Err(fault), Err(part)) => assert!(fault.contains("own.pem") && fault.contains(part), "{fault}"),
+                (found, expected) => panic!("{found:?} is not {expected:?}"),
+            }
+        };
+        let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
+        check(Some(&format!("{}{}", made(), made())), Ok(2));
+        check(None, Err("cannot be read"));
+        check(Some(""), Err("holds no certificate"));
+        check(Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), Err("cannot be read"));
+    }
+}

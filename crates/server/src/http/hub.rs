@@ -18,7 +18,7 @@ use stentor_websub::request::{self, Kind};
 
 use super::intake;
 use super::push::head;
-use super::reply::{self, Reply};
+use super::reply::{self, Reply, empty};
 use super::serve::Client;
 use crate::fanout::shard::Shard;
 use crate::hub::{Asked, Hub, Publish, PublishFault};
@@ -297,12 +297,6 @@ fn subscribed(answer: Answer) -> Reply {
             reply
         }
     }
-}
-
-fn empty(status: u16) -> Reply {
-    let mut reply = hyper::Response::new(reply::Octets::default());
-    *reply.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    reply
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod reply;
 mod scrape;
 mod serve;
 mod site;
+mod topic;
 mod upgrade;
 mod vitals;
 mod watch;
@@ -36,6 +37,7 @@ pub use push::{PushService, Submitter};
 pub use scrape::{Stage, Watch};
 pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, heard, serve};
 pub use site::{Service, Site};
+pub use topic::{StreamService, TopicService};
 pub(crate) use watch::is_loopback;
 pub use watch::{Subject, Token, WatchService};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, WatchService,
+    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, StreamService, TopicService,
+    WatchService,
 };
 use crate::socket::SocketService;
 
@@ -32,6 +33,10 @@ pub enum Service {
     Hub(Arc<HubService>),
     /// The administration of the hubs.
     Admin(Arc<AdminService>),
+    /// Topics of a hub.
+    Topic(TopicService),
+    /// A stream of any topic of a hub.
+    Stream(StreamService),
 }
 
 #[derive(Debug)]

@@ -190,6 +190,7 @@ impl Desk {
 
     /// Something new in the log, in its order; `before` is the place of the log's publication before it.
     pub(super) fn appended(self: &Rc<Self>, before: stentor_model::Offset, entry: &Entry) {
+        self.hub.feeds().appended(entry);
         let topic = &entry.topic.topic;
         let prepared = self.prepare(entry);
         self.cache.borrow_mut().arrived(topic, before, entry.offset, Rc::new(prepared));

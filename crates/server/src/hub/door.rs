@@ -16,6 +16,7 @@ use super::admin::{AdminFault, DeadView, Numbers, SubscriptionView};
 use super::judge::Judge;
 use super::line::Lines;
 use super::publish::PublishFault;
+use super::stream::Feeds;
 use crate::meter::Counter;
 
 /// Commands that wait for the hub's thread. Behind it, whoever asks waits in its connection.
@@ -53,6 +54,7 @@ pub struct Hub {
     delivery_retries: Option<NonZeroU32>,
     store: Arc<dyn Store>,
     lines: Arc<Lines>,
+    feeds: Feeds,
     tallies: Tallies,
     commands: mpsc::Sender<Command>,
 }
@@ -128,6 +130,7 @@ impl Hub {
             delivery_retries: options.websub.delivery_retries,
             store,
             lines: Arc::default(),
+            feeds: Feeds::default(),
             tallies: Tallies::default(),
             commands,
         };
@@ -168,6 +171,15 @@ impl Hub {
 
     pub(super) const fn lines(&self) -> &Arc<Lines> {
         &self.lines
+    }
+
+    pub(super) const fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    /// Ends the streams of all readers, before the node waits for its connections.
+    pub fn end_streams(&self) {
+        self.feeds.end();
     }
 
     pub(super) const fn tallies(&self) -> &Tallies {

@@ -18,6 +18,7 @@ mod judge;
 mod line;
 mod ping;
 mod publish;
+mod stream;
 mod verify;
 mod works;
 
@@ -25,4 +26,5 @@ pub use admin::{AdminFault, DeadView, DeliveryView, Numbers, SubscriptionView};
 pub use door::{Asked, Hub, Options};
 pub use judge::Judge;
 pub use publish::{PublishFault, Publish};
+pub use stream::{Next, Reader, Since};
 pub use works::{Settings, StartFault, Works};

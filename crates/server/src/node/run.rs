@@ -170,6 +170,7 @@ impl Running {
         for realm in wired.iter().flat_map(|wired| wired.directory.0.values()) {
             realm.drain();
         }
+        hubs.all().iter().for_each(|hub| hub.end_streams());
         shutdown.send_replace(true);
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().map(JoinHandle::join).all(|one| one.is_ok()));
         if !joined.await.unwrap_or(false) {

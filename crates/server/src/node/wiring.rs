@@ -30,7 +30,7 @@ use crate::config::{
 };
 use crate::http::{
     AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService, Ingress, JsonPage, Limits,
-    Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
+    Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject, Submitter, Token, TopicService, Watch, WatchService,
     is_loopback,
 };
 use crate::hub::Hub;
@@ -259,9 +259,12 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 token: Token::new(token),
                 hubs: self.shared.hubs.all().to_vec(),
             })),
-            PathConfig::WebSubTopic { .. } | PathConfig::Sse { .. } => {
-                return Err(format!("path \"{path}\" reads a hub, which this build does not do yet"));
+            PathConfig::WebSubTopic { hub, base_url, base_url_derived } => {
+                // A URL made from the endpoint has the port that the system chose.
+                let base_url = if *base_url_derived { format!("{}/{path}/", self.url) } else { base_url.clone() };
+                Service::Topic(TopicService { hub: self.hub(path, hub)?, base_url })
             }
+            PathConfig::Sse { hub } => Service::Stream(StreamService { hub: self.hub(path, hub)? }),
             PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
             PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };

@@ -14,6 +14,8 @@ mod receiver;
 
 mod caller;
 mod cli;
+mod courier;
+mod courier_cost;
 mod downloads;
 mod endpoints;
 mod frames;
