@@ -40,11 +40,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pusher", &[]),
     ("fanout", &["clock", "meter"]),
     ("task", &["fanout"]),
-    ("realm", &["fanout"]),
+    ("realm", &["fanout", "task"]),
     ("socket", &["fanout", "meter", "realm"]),
     ("hub", &["clock", "courier", "fanout", "meter", "realm", "task"]),
     ("http", &["clock", "fanout", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
+    (
+        "node",
+        &[
+            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket",
+            "task",
+        ],
+    ),
     ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 

@@ -95,7 +95,15 @@ impl<'a> Cursor<'a> {
     pub(super) fn dict(&self) -> Option<Dict<'a>> {
         let entries = self.entries()?;
         let (path, line) = (self.path.clone(), self.node.line);
-        Some(Dict { path, line, rest: entries, known: Vec::new(), spelling: Spelling::Snake, cx: self.cx })
+        Some(Dict {
+            path,
+            line,
+            rest: entries,
+            known: Vec::new(),
+            spelling: Spelling::Snake,
+            section: None,
+            cx: self.cx,
+        })
     }
 
     /// The entries of a dictionary whose keys the user has chosen.
@@ -219,6 +227,8 @@ pub(super) struct Dict<'a> {
     rest: Vec<&'a Entry>,
     known: Vec<&'static str>,
     spelling: Spelling,
+    /// A section whose keys may stand here as well.
+    section: Option<Box<Self>>,
     pub(super) cx: &'a Context<'a>,
 }
 
@@ -237,8 +247,15 @@ impl<'a> Dict<'a> {
         Self { spelling: Spelling::SnakeOrCamel, ..self }
     }
 
+    /// Takes the keys of this section as if they stood here, and here as if they stood there.
+    pub(super) fn and_section(mut self, key: &'static str) -> Self {
+        let section = self.dict(key).map(|section| Self { spelling: self.spelling, ..section });
+        Self { section: section.map(Box::new), ..self }
+    }
+
     pub(super) fn fault(&self, message: impl Into<String>) {
-        self.cx.fault(self.line, &self.path, message);
+        let place = self.section.as_deref().unwrap_or(self);
+        place.cx.fault(place.line, &place.path, message);
     }
 
     pub(super) fn advise(&self, message: impl Into<String>) {
@@ -264,6 +281,18 @@ impl<'a> Dict<'a> {
 
     /// An optional key for which null is a value like any other.
     pub(super) fn take_even_null(&mut self, key: &'static str) -> Option<Cursor<'a>> {
+        let found = self.take_here(key);
+        let Some(section) = &mut self.section else { return found };
+        match (found, section.take_here(key)) {
+            (Some(found), Some(twin)) => {
+                twin.fault("is also beside this section; write it once");
+                Some(found)
+            }
+            (found, twin) => found.or(twin),
+        }
+    }
+
+    fn take_here(&mut self, key: &'static str) -> Option<Cursor<'a>> {
         self.known.push(key);
         #[cfg(test)]
         self.cx.found.borrow_mut().asked.insert(key);
@@ -366,6 +395,9 @@ impl<'a> Dict<'a> {
 
     /// Ends the reading: every key nobody asked for is a fault that names the nearest one known here.
     pub(super) fn finish(self) {
+        if let Some(section) = self.section {
+            section.finish();
+        }
         let camel: Vec<String> = match self.spelling {
             Spelling::Snake => Vec::new(),
             Spelling::SnakeOrCamel => self.known.iter().map(|key| camel_case(key)).collect(),

@@ -70,12 +70,7 @@ impl AdminService {
         }
     }
 
-    async fn serve(
-        &self,
-        request: &mut Request<Incoming>,
-        rest: &str,
-        client: &Client,
-    ) -> Result<(u16, Value), Fault> {
+    async fn serve(&self, request: &mut Request<Incoming>, rest: &str, client: &Client) -> Result<(u16, Value), Fault> {
         let decode = |part: &str| percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
         let parts: Result<Vec<String>, _> = rest.trim_end_matches('/').split('/').map(decode).collect();
         let parts = parts.map_err(|_| Fault(400, "the path is not UTF-8".to_owned()))?;
@@ -156,7 +151,8 @@ impl AdminService {
         };
         let hub = self.hubs.iter().find(|hub| hub.name().as_str() == name);
         let hub = hub.ok_or_else(|| Fault(404, format!("there is no hub {name:?} on this node")))?;
-        let id = rest.first().map(|id| id.parse().map_err(|_| Fault(400, format!("{id:?} is no number")))).transpose()?;
+        let id =
+            rest.first().map(|id| id.parse().map_err(|_| Fault(400, format!("{id:?} is no number")))).transpose()?;
         Ok(Place { hub, kind, id, verb: rest.get(1).copied() })
     }
 }

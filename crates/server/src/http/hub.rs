@@ -11,8 +11,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use stentor_store::{Freshness, IdempotencyKey, Receipt, StoreError, Timestamp};
 use stentor_websub::authenticator::Answer;
-use stentor_websub::message::{Refusal, RefusalClass};
 use stentor_websub::message::{self, FetchFault, Message};
+use stentor_websub::message::{Refusal, RefusalClass};
 
 use stentor_websub::request::{self, Kind};
 
@@ -194,12 +194,7 @@ impl HubService {
     }
 
     /// The body of a publication that may be made.
-    async fn admitted(
-        &self,
-        request: &mut Request<Incoming>,
-        client: &Client,
-        shard: &Shard,
-    ) -> Result<Bytes, Denial> {
+    async fn admitted(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Result<Bytes, Denial> {
         let sentence = "nobody may publish at this hub by HTTP: it is configured without publish";
         let gate = self.gate().ok_or_else(|| Denial::new(403, sentence))?;
         let mut head = head(&gate, request, client.remote);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, StreamService, TopicService,
-    WatchService,
+    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, StreamService,
+    TopicService, WatchService,
 };
 use crate::socket::SocketService;
 

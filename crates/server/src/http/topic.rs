@@ -94,7 +94,9 @@ fn not_readable() -> Reply {
 
 fn wants_stream(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|list| list.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream"))
+    accepted.any(|list| {
+        list.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+    })
 }
 
 /// The newest content of a topic, as its publisher sent it.
@@ -175,7 +177,9 @@ async fn feed(mut reader: Reader, mut lost: Option<Next>, epoch: Epoch, pieces: 
         piece = match next {
             Err(_) => Bytes::from_static(b":\n\n"),
             Ok(Ok(Next::Entry(entry))) => event(epoch, &entry),
-            Ok(Ok(Next::Gap)) => Bytes::from_static(b"event: gap\ndata: publications before the next one are no longer in the log\n\n"),
+            Ok(Ok(Next::Gap)) => {
+                Bytes::from_static(b"event: gap\ndata: publications before the next one are no longer in the log\n\n")
+            }
             Ok(Ok(Next::End)) => return,
             Ok(Err(error)) => return warn!(%error, "a stream ends, because the log cannot be read"),
         };

@@ -32,9 +32,9 @@ impl fmt::Display for AdminFault {
         match self {
             Self::UnknownSubscription => f.write_str("this hub has no such subscription"),
             Self::UnknownDead => f.write_str("this hub has no such dead publication"),
-            Self::NotReplayed => {
-                f.write_str("it cannot be sent again: its subscription is gone, or too many wait to be sent again already")
-            }
+            Self::NotReplayed => f.write_str(
+                "it cannot be sent again: its subscription is gone, or too many wait to be sent again already",
+            ),
             Self::Store(error) => error.fmt(f),
             Self::Closing => f.write_str("the node is going down"),
         }
@@ -139,7 +139,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the store or the node cannot.
-    pub async fn list(&self, topic: Option<Topic>, after: u64, limit: usize) -> Result<Vec<SubscriptionView>, AdminFault> {
+    pub async fn list(
+        &self,
+        topic: Option<Topic>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SubscriptionView>, AdminFault> {
         self.inquire(|reply| Command::List { topic, after: WebhookId(after), limit, reply }).await
     }
 
@@ -240,8 +245,14 @@ impl Desk {
         SubscriptionView { stored, callback, delivery }
     }
 
-    pub(super) async fn list(&self, topic: Option<Topic>, after: WebhookId, limit: usize) -> Result<Vec<SubscriptionView>, AdminFault> {
-        let scope = topic.map_or_else(|| Scope::Hub(self.hub.name().clone()), |topic| Scope::Topic(self.of_store(&topic)));
+    pub(super) async fn list(
+        &self,
+        topic: Option<Topic>,
+        after: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<SubscriptionView>, AdminFault> {
+        let scope =
+            topic.map_or_else(|| Scope::Hub(self.hub.name().clone()), |topic| Scope::Topic(self.of_store(&topic)));
         let found = self.hub.store().list(&scope, after, limit).await.map_err(AdminFault::Store)?;
         Ok(found.into_iter().map(|stored| self.view(stored)).collect())
     }

@@ -84,7 +84,8 @@ impl Clerk {
         let mut changes = self.changes.borrow_mut();
         let mut together: Vec<Box<Subscription>> = Vec::new();
         while together.len() < TOGETHER_MAX {
-            let is_next = matches!(changes.front(), Some(Change::Put(next)) if together.iter().all(|one| one.pair != next.pair));
+            let is_next =
+                matches!(changes.front(), Some(Change::Put(next)) if together.iter().all(|one| one.pair != next.pair));
             if !is_next {
                 break;
             }
@@ -255,4 +256,3 @@ async fn patiently<T>(desk: &Desk, ask: impl Fn() -> stentor_store::Pending<T>) 
         tokio::time::sleep(STORE_PATIENCE).await;
     }
 }
-

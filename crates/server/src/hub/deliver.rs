@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::Method;
-use stentor_delivery::{
-    Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault,
-};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
 use stentor_websub::headers::{self, Delivery};
@@ -65,7 +63,10 @@ impl Desk {
             Action::Advance { webhook, offset } => self.advance(webhook, offset),
             Action::Bury { webhook, topic, offset, attempts, last } => {
                 let reason = format!("given up after {attempts} attempts; the last: {}", sentence(last));
-                self.bury(webhook, Burial { offset, at: Timestamp(self.unix_millis()), attempts, reason: reason.into() });
+                self.bury(
+                    webhook,
+                    Burial { offset, at: Timestamp(self.unix_millis()), attempts, reason: reason.into() },
+                );
                 warn!(hub = self.name(), topic = topic.as_str(), %webhook, %offset, attempts, "a publication is given up");
             }
             Action::Replayed { webhook, offset } => {
@@ -92,7 +93,8 @@ impl Desk {
             let reach = if stretch.has_more { Reach::More } else { Reach::Tail };
             return self.feed(Event::Fetched { key, offsets: stretch.offsets, reach });
         }
-        let page = self.hub.store().read(&self.of_store(&topic), after, ReadLimit { entries: limit, ..Default::default() });
+        let page =
+            self.hub.store().read(&self.of_store(&topic), after, ReadLimit { entries: limit, ..Default::default() });
         let desk = Rc::clone(self);
         self.spawn(async move {
             let page = match page.await {

@@ -16,6 +16,7 @@ use stentor_websub::subscription::Intents;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::bridge::Outlet;
 use super::cache::Cache;
 use super::clerk::Clerk;
 use super::deliver::Flights;
@@ -60,6 +61,7 @@ pub(super) struct Desk {
     pub(super) pings: RefCell<Pings>,
     pub(super) fetches: Semaphore,
     pub(super) drained: Notify,
+    pub(super) outlet: Option<Outlet>,
 }
 
 /// Where the webhooks of one subscription go, in as little room as possible.
@@ -79,7 +81,14 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
-    pub(super) fn new(hub: Arc<Hub>, options: Options, shard: Rc<Shard>, clock: Arc<Clock>, seed: [u8; 32]) -> Rc<Self> {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        options: Options,
+        outlet: Option<Outlet>,
+        shard: Rc<Shard>,
+        clock: Arc<Clock>,
+        seed: [u8; 32],
+    ) -> Rc<Self> {
         let websub = &options.websub;
         let courier = |guard: &stentor_websub::guard::Guard| {
             Courier::new(courier::Options {
@@ -115,6 +124,7 @@ impl Desk {
             pings: RefCell::default(),
             fetches: Semaphore::new(FETCHES_MAX),
             drained: Notify::new(),
+            outlet,
             hub,
             options,
             shard,
@@ -190,6 +200,7 @@ impl Desk {
 
     /// Something new in the log, in its order; `before` is the place of the log's publication before it.
     pub(super) fn appended(self: &Rc<Self>, before: stentor_model::Offset, entry: &Entry) {
+        self.bridge(entry);
         self.hub.feeds().appended(entry);
         let topic = &entry.topic.topic;
         let prepared = self.prepare(entry);

@@ -13,6 +13,7 @@ use stentor_websub::request::Intent;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::{AdminFault, DeadView, Numbers, SubscriptionView};
+use super::bridge::Bridge;
 use super::judge::Judge;
 use super::line::Lines;
 use super::publish::PublishFault;
@@ -41,6 +42,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Certificates that servers may show.
     pub roots: Arc<rustls::RootCertStore>,
+    /// The realm that it shares topics with.
+    pub bridge: Option<Bridge>,
 }
 
 /// A hub, for those who serve its requests. Cheap to share.

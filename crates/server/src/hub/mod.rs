@@ -9,6 +9,7 @@
 //! It does not know HTTP requests or statuses: that is `http`'s. It does not know the configuration's syntax either.
 
 mod admin;
+mod bridge;
 mod cache;
 mod clerk;
 mod deliver;
@@ -23,8 +24,9 @@ mod verify;
 mod works;
 
 pub use admin::{AdminFault, DeadView, DeliveryView, Numbers, SubscriptionView};
+pub use bridge::{Bridge, CROSSERS_MAX};
 pub use door::{Asked, Hub, Options};
 pub use judge::Judge;
-pub use publish::{PublishFault, Publish};
+pub use publish::{Publish, PublishFault};
 pub use stream::{Next, Reader, Since};
 pub use works::{Settings, StartFault, Works};

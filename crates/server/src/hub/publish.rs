@@ -7,9 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use stentor_model::PublicationId;
-use stentor_store::{
-    Content, Draft, Freshness, HubTopic, IdempotencyKey, Limit, Receipt, StoreError, Timestamp,
-};
+use stentor_store::{Content, Draft, Freshness, HubTopic, IdempotencyKey, Limit, Receipt, StoreError, Timestamp};
 use stentor_websub::message::{self, Fetch, FetchFault, Message, Source};
 use tokio::sync::oneshot;
 

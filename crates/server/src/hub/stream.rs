@@ -167,8 +167,7 @@ impl Reader {
 
     /// Goes on with a page of the log; whether something is missing before it.
     fn take(&mut self, page: Page) -> bool {
-        self.state =
-            if page.entries.is_empty() { State::Live } else { State::Behind(page.entries.into_iter()) };
+        self.state = if page.entries.is_empty() { State::Live } else { State::Behind(page.entries.into_iter()) };
         page.gap.is_some()
     }
 }

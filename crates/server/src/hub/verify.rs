@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
+use stentor_delivery::SendFault;
 use stentor_websub::authenticator::{Answer, Verdict};
 use stentor_websub::callback::{ANSWER_BYTES_MAX, CallbackUrl, Echo};
 use stentor_websub::request::Intent;
 use stentor_websub::subscription::{Action, Event, RemoveCause, Ticket};
-use stentor_delivery::SendFault;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, info};

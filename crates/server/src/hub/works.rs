@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
+use super::bridge::{self, Bridge, Outlet};
 use super::desk::Desk;
 use super::door::{Command, Hub, Options};
 use super::{clerk, ping};
@@ -151,9 +152,18 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     // Everything behind this place is announced; what lies before, subscriptions look for themselves.
     let start = store.end();
     let mut desks = HashMap::new();
-    for (hub, options, commands) in hubs {
+    for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();
-        let desk = Desk::new(hub, options, Rc::clone(&shard), Arc::clone(&clock), seed());
+        let (outlet, crossers) = match options.bridge.take() {
+            None => (None, None),
+            Some(Bridge { realm, identity, rules, crossers }) => {
+                (Some(Outlet { realm, identity, rules }), Some(crossers))
+            }
+        };
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), seed());
+        if let Some(crossers) = crossers {
+            task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
+        }
         for forever in [
             Box::pin(Rc::clone(&desk).ring()) as std::pin::Pin<Box<dyn Future<Output = ()>>>,
             Box::pin(Rc::clone(&desk).ring_intents()),

@@ -4,13 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stentor_store::Hub as HubName;
+use stentor_wamp::uri::Match;
 use stentor_websub::authenticator::token::Tokens;
+use tokio::sync::mpsc;
 
+use super::wiring::internal_identity;
 use crate::clock::Clock;
-use crate::config::{AuthenticatorConfig, HubConfig, NodeConfig, PathConfig, StoreConfig, StoreKind, TransportKind};
+use crate::config::{
+    self, AuthenticatorConfig, BridgeConfig, BridgeRule, HubConfig, NodeConfig, PathConfig, StoreConfig, StoreKind,
+    TransportKind,
+};
 use crate::courier;
-use crate::hub::{Hub, Judge, Options, Settings, Works};
+use crate::hub::{Bridge, CROSSERS_MAX, Hub, Judge, Options, Settings, Works};
 use crate::meter::Meters;
+use crate::realm::{Crossing, Directory, Realm, Rule};
 
 /// The hubs of a node.
 #[derive(Debug, Default)]
@@ -42,26 +49,66 @@ impl Hubs {
 /// configuration.
 pub(super) fn start(
     config: &NodeConfig,
-    urls: &[String],
-    meters: &Arc<Meters>,
-    clock: &Arc<Clock>,
+    (urls, directories): (&[String], &[Arc<Directory>]),
+    (meters, clock): (&Arc<Meters>, &Arc<Clock>),
+    seed: &mut impl FnMut() -> u64,
 ) -> Result<Hubs, String> {
     let mut found = Vec::new();
-    let transports = config.routers.iter().flat_map(|router| &router.transports);
-    for (transport, url) in transports.zip(urls) {
+    let routers = config.routers.iter().zip(directories);
+    let transports = routers.flat_map(|(router, directory)| router.transports.iter().map(move |one| (one, directory)));
+    for ((transport, directory), url) in transports.zip(urls) {
         if let TransportKind::Web { paths, .. } = &transport.kind {
-            collect(paths, url, &mut found);
+            let mut here = Vec::new();
+            collect(paths, url, &mut here);
+            found.extend(here.into_iter().map(|(hub, url)| (hub, url, directory)));
         }
     }
     if found.is_empty() {
         return Ok(Hubs::default());
     }
-    let names: Vec<String> = found.iter().map(|(hub, _)| hub.name.clone()).collect();
-    let options = found.into_iter().map(|(hub, url)| options(hub, url)).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = found.iter().map(|(hub, ..)| hub.name.clone()).collect();
+    let mut crossings = HashMap::new();
+    let mut all = Vec::new();
+    for (hub, url, directory) in found {
+        let mut options = options(hub, url)?;
+        options.bridge = hub.bridge.as_ref().map(|one| bridge(one, directory, &mut crossings, seed())).transpose()?;
+        all.push(options);
+    }
+    for (realm, crossings) in crossings.into_values() {
+        realm.bridge(crossings);
+    }
+    let options = all;
     let works = Works::start(settings(&config.store), options, Arc::clone(meters), Arc::clone(clock));
     let works = works.map_err(|fault| fault.to_string())?;
     let by_name = names.into_iter().zip(works.hubs().iter().cloned()).collect();
     Ok(Hubs { works: Some(works), by_name })
+}
+
+/// The bridge of a hub. Both ends of its queue are made here: the realm's waits in `crossings` until all hubs are known.
+fn bridge(
+    config: &BridgeConfig,
+    directory: &Directory,
+    crossings: &mut HashMap<*const Realm, (Arc<Realm>, Vec<Crossing>)>,
+    seed: u64,
+) -> Result<Bridge, String> {
+    let realm = directory
+        .get(&config.realm)
+        .ok_or_else(|| format!("a bridge names no realm of its router: {}", config.realm))?;
+    let rule = |rule: &BridgeRule| Rule {
+        uri: rule.uri.clone(),
+        matching: match rule.matching {
+            config::Match::Exact => Match::Exact,
+            config::Match::Prefix => Match::Prefix,
+            config::Match::Wildcard => Match::Wildcard,
+        },
+        template: rule.topic.clone(),
+    };
+    let rules: Vec<Rule> = config.rules.iter().map(rule).collect();
+    let (queue, crossers) = mpsc::channel(CROSSERS_MAX);
+    let (_, of_realm) = crossings.entry(Arc::as_ptr(realm)).or_insert_with(|| (Arc::clone(realm), Vec::new()));
+    of_realm.extend(rules.iter().map(|rule| Crossing { rule: rule.clone(), queue: queue.clone() }));
+    let identity = Arc::new(internal_identity(&config.role, seed));
+    Ok(Bridge { realm: Arc::clone(realm), identity, rules, crossers })
 }
 
 /// Every hub with the URL that it advertises.
@@ -104,6 +151,7 @@ fn options(config: &HubConfig, url: String) -> Result<Options, String> {
                 Judge::Forward { url: url.as_str().into(), timeout: *timeout }
             }
         },
+        bridge: None,
         pings: config.pings.clone(),
         delivery_timeout: config.delivery_timeout,
         connect_timeout: config.connect_timeout,

@@ -81,8 +81,9 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     let listeners = open_all(&config)?;
     let urls: Vec<String> = listeners.iter().map(|listener| listener.url.clone()).collect();
     let fault = |sentence| StartError(vec![sentence]);
-    let hubs = hubs::start(&config, &urls, tally.hubs(), &clock).map_err(fault)?;
-    let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), &hubs, &mut seed);
+    let directories = wiring::directories(&config, &mut seed);
+    let hubs = hubs::start(&config, (&urls, &directories), (tally.hubs(), &clock), &mut seed).map_err(fault)?;
+    let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), (&hubs, &urls, directories), &mut seed);
     let wiring::Wiring { routers: wired, watch } = wiring.map_err(fault)?;
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
@@ -100,7 +101,8 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     }
     let mut open = Vec::new();
     let mut accepting = Vec::new();
-    let transports = config.routers.iter().zip(&wired).flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts));
+    let transports =
+        config.routers.iter().zip(&wired).flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts));
     for ((transport, ingress), listener) in transports.zip(listeners) {
         let (address, url) = (listener.address.clone(), listener.url.clone());
         info!(transport = %transport.id, %address, %url, "listening");

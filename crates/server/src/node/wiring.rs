@@ -29,9 +29,9 @@ use crate::config::{
     RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
-    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService, Ingress, JsonPage, Limits,
-    Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject, Submitter, Token, TopicService, Watch, WatchService,
-    is_loopback,
+    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService,
+    Ingress, JsonPage, Limits, Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject,
+    Submitter, Token, TopicService, Watch, WatchService, is_loopback,
 };
 use crate::hub::Hub;
 use crate::meter::{Gauge, Tally};
@@ -69,7 +69,8 @@ pub enum Echo {
     Refused,
 }
 
-/// Builds everything that a configuration asks for. `seed` feeds identifiers.
+/// Builds everything that a configuration asks for. `urls` are those of the transports, in its order; `seed` feeds
+/// identifiers.
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
@@ -77,15 +78,15 @@ pub(super) fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
-    hubs: &Hubs,
+    (hubs, urls, directories): (&Hubs, &[String], Vec<Arc<Directory>>),
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
-    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
     let house = House::new(descriptors::for_connections());
     let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
-    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
+    let mut urls = urls.iter().cloned();
+    let wire = |(router, directory)| wire_router(router, directory, &mut urls, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
     Ok(Wiring { routers, watch })
 }
@@ -96,6 +97,23 @@ struct Shared<'h> {
     house: Arc<House>,
     watch: Arc<Watch>,
     hubs: &'h Hubs,
+}
+
+/// The realms of each router.
+pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+    config.routers.iter().map(|router| directory(router, seed)).collect()
+}
+
+/// Who publishes for the node itself: nobody but a role.
+pub(super) fn internal_identity(role: &str, seed: u64) -> Identity {
+    Identity {
+        session: SessionId::from_random(seed),
+        authid: "".into(),
+        authrole: role.into(),
+        authmethod: "internal",
+        authprovider: "static",
+        features: Features::default(),
+    }
 }
 
 fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
@@ -109,6 +127,7 @@ fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Direc
 fn wire_router(
     config: &RouterConfig,
     directory: Arc<Directory>,
+    urls: &mut impl Iterator<Item = String>,
     shared: &Shared<'_>,
     echo: Echo,
     seed: &mut impl FnMut() -> u64,
@@ -116,7 +135,8 @@ fn wire_router(
     let mut fronts = Vec::new();
     for transport in &config.transports {
         let unfinished = Arc::new(Unfinished::new(transport.limits.bodies_bytes_max));
-        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), unfinished, echo, seed };
+        let url = urls.next().unwrap_or_default();
+        let mut builder = Builder { directory: &directory, shared, url, open: Arc::default(), unfinished, echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -157,6 +177,8 @@ fn settings(realm: &RealmConfig) -> Settings {
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
     shared: &'b Shared<'b>,
+    /// Where the transport is reached.
+    url: String,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     /// What is held of unfinished messages on it.
@@ -283,14 +305,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
         let realm = self.directory.get(realm).ok_or_else(|| format!("path \"{path}\" names no realm of its router"))?;
-        let identity = Arc::new(Identity {
-            session: SessionId::from_random((self.seed)()),
-            authid: "".into(),
-            authrole: role.into(),
-            authmethod: "internal",
-            authprovider: "static",
-            features: Features::default(),
-        });
+        let identity = Arc::new(internal_identity(role, (self.seed)()));
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
         Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))

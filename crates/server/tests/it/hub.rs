@@ -40,7 +40,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// A POST of any type to the hub.
-async fn send(node: &Node, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(crate) async fn send(node: &Node, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut http = node.http().await;
     http.send(request("POST", target, headers, body)).await;
     http.reply().await
@@ -53,10 +53,14 @@ pub(crate) async fn ask(node: &Node, fields: &[(&str, &str)]) -> Reply {
     send(node, "/hub", &[FORM], form(fields).as_bytes()).await
 }
 
-/// Subscribes, and waits until the subscription is in force.
+/// Subscribes to the usual topic, and waits until the subscription is in force.
 pub(crate) async fn subscribe(node: &Node, receiver: &Receiver, more: &[(&str, &str)]) {
+    subscribe_to(node, TOPIC, receiver, more).await;
+}
+
+pub(crate) async fn subscribe_to(node: &Node, topic: &str, receiver: &Receiver, more: &[(&str, &str)]) {
     let callback = receiver.url("/callback?mine=1");
-    let mut fields = vec![("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    let mut fields = vec![("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", callback.as_str())];
     fields.extend(more);
     let before = subscriptions(node).await.len();
     let reply = ask(node, &fields).await;
@@ -90,7 +94,7 @@ pub(crate) async fn publish(node: &Node, text: &str) -> Value {
     reply.json()
 }
 
-fn texts(posts: &[Got]) -> Vec<&str> {
+pub(crate) fn texts(posts: &[Got]) -> Vec<&str> {
     posts.iter().map(Got::text).collect()
 }
 
@@ -168,15 +172,7 @@ async fn pings_are_answered_before_the_topic_is_fetched() {
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
     let topic = topic_server.url("/topic");
     let node = start(&hub(json!({"pings": [topic_server.url("/")]})));
-    let callback = receiver.url("/callback");
-    let reply = ask(&node, &[("hub.mode", "subscribe"), ("hub.topic", &topic), ("hub.callback", &callback)]).await;
-    assert_eq!(reply.status, 202);
-    crate::house::soon("a subscription", async {
-        while subscriptions(&node).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    subscribe_to(&node, &topic, &receiver, &[]).await;
     for field in ["hub.url", "hub.topic"] {
         let reply = ask(&node, &[("hub.mode", "publish"), (field, &topic)]).await;
         assert_eq!((reply.status, reply.text()), (204, ""));
@@ -263,7 +259,8 @@ async fn subscriptions_end_by_every_way() {
     // By the operator, with a word to the callback.
     subscribe(&node, &receiver, &[]).await;
     let id = subscriptions(&node).await[0]["id"].clone();
-    let reply = admin(&node, "POST", &format!("/admin/hubs/hub/subscriptions/{id}/deny"), r#"{"reason": "no more"}"#).await;
+    let reply =
+        admin(&node, "POST", &format!("/admin/hubs/hub/subscriptions/{id}/deny"), r#"{"reason": "no more"}"#).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(subscriptions(&node).await, Vec::<Value>::new());
     let told = receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("denied"))).await;

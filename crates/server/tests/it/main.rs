@@ -25,6 +25,8 @@ mod hostile_memory;
 mod hostile_socket;
 mod http_layer;
 mod hub;
+mod hub_bridge;
+mod hub_topics;
 mod lifetime;
 mod pressure;
 mod pusher_batch;

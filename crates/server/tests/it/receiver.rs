@@ -85,7 +85,11 @@ impl Receiver {
                 let inner = Arc::clone(&of_server);
                 tokio::spawn(async move {
                     let service = service_fn(move |request| answer(request, Arc::clone(&inner)));
-                    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+                    drop(
+                        hyper::server::conn::http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await,
+                    );
                 });
             }
         });

@@ -1,6 +1,6 @@
 //! `bridge` of a hub: WAMP events that are publications of the hub too.
 
-use super::super::reader::Cursor;
+use super::super::reader::{Cursor, Dict};
 use super::super::realm::{self, MATCHES, Match, Roster};
 use stentor_websub::address;
 
@@ -29,13 +29,11 @@ pub struct BridgeRule {
 /// What stands for the URI in a template.
 const PLACEHOLDER: &str = "{uri}";
 
-/// Reads a bridge. `None` with a fault.
-pub(super) fn read(cursor: &Cursor<'_>, roster: &Roster) -> Option<BridgeConfig> {
-    let mut dict = cursor.dict()?.in_both_spellings();
-    let names = roster.realm_and_role(&mut dict);
-    let list = dict.need("rules");
-    dict.finish();
-    let list = list?;
+/// Takes `bridge` with its `realm` and `role` out of the options of a hub. The outer `None` is a fault, the inner one is no
+/// bridge.
+pub(super) fn read(dict: &mut Dict<'_>, roster: &Roster) -> Option<Option<BridgeConfig>> {
+    let Some(list) = dict.take("bridge") else { return Some(None) };
+    let names = roster.realm_and_role(dict);
     let items = list.list()?;
     if items.is_empty() {
         list.fault("must hold at least one rule; leave 'bridge' out to bridge nothing");
@@ -49,7 +47,7 @@ pub(super) fn read(cursor: &Cursor<'_>, roster: &Roster) -> Option<BridgeConfig>
         rules.push(rule);
     }
     let (realm, role) = names?;
-    Some(BridgeConfig { realm, role, rules })
+    Some(Some(BridgeConfig { realm, role, rules }))
 }
 
 fn rule(cursor: &Cursor<'_>) -> Option<BridgeRule> {

@@ -58,7 +58,7 @@ const ADMIN_TOKEN_CHARS_MIN: usize = 16;
 
 /// Reads a `websub-hub`, whose `type` has been taken.
 pub(super) fn read<'a>(place: &Cursor<'a>, dict: Dict<'a>, scope: Scope<'_, 'a>) -> Option<HubConfig> {
-    let mut dict = dict.in_both_spellings();
+    let mut dict = dict.in_both_spellings().and_section("options");
     let name = name(&mut dict, scope);
     scope.census.declare(&name, place);
     let hub_url = dict.take("hub_url");
@@ -66,7 +66,7 @@ pub(super) fn read<'a>(place: &Cursor<'a>, dict: Dict<'a>, scope: Scope<'_, 'a>)
     let authenticator = authenticator::read(&mut dict, scope);
     let publish = dict.take("publish").map(|cursor| publish(&cursor, scope));
     let pings = dict.list("pings").iter().filter_map(topic_prefix).collect();
-    let bridge = dict.take("bridge").map(|cursor| bridge::read(&cursor, scope.roster));
+    let bridge = bridge::read(&mut dict, scope.roster);
     let tuned = options::read(&mut dict);
     dict.finish();
     let (url, hub_url_derived) = url?;
@@ -86,7 +86,7 @@ pub(super) fn read<'a>(place: &Cursor<'a>, dict: Dict<'a>, scope: Scope<'_, 'a>)
         delivery_timeout: tuned.delivery_timeout,
         connect_timeout: tuned.connect_timeout,
         certificate_authorities: tuned.certificate_authorities,
-        bridge: bridge.map_or(Some(None), |bridge| bridge.map(Some))?,
+        bridge: bridge?,
     })
 }
 

@@ -48,16 +48,14 @@ impl Tuned {
 }
 
 /// Reads `options` of a hub.
-pub(super) fn read(parent: &mut Dict<'_>) -> Tuned {
+pub(super) fn read(dict: &mut Dict<'_>) -> Tuned {
     let mut tuned = Tuned::standard();
-    let Some(mut dict) = parent.dict("options").map(Dict::in_both_spellings) else { return tuned };
-    leases(&mut dict, &mut tuned.hub);
-    subscriptions(&mut dict, &mut tuned.hub);
-    fetches(&mut dict, &mut tuned.hub);
-    deliveries(&mut dict, &mut tuned);
-    addresses(&mut dict, &mut tuned.hub);
+    leases(dict, &mut tuned.hub);
+    subscriptions(dict, &mut tuned.hub);
+    fetches(dict, &mut tuned.hub);
+    deliveries(dict, &mut tuned);
+    addresses(dict, &mut tuned.hub);
     tuned.certificate_authorities = dict.take("certificate_authorities").and_then(|cursor| cursor.existing("file"));
-    dict.finish();
     tuned
 }
 

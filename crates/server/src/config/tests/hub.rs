@@ -204,10 +204,9 @@ fn authenticators() {
 
 #[test]
 fn publishing_and_bridges() {
-    let found =
-        hub(r#", "publish": {"key": "k", "secret": "s"}, "pings": ["https://e.org/"], "bridge": {"realm": "realm1",
-        "role": "anonymous", "rules": [{"uri": "com.x.*", "topic": "https://e.org/{uri}"},
-        {"uri": "com..y", "topic": "https://e.org/?t={uri}"}, {"uri": "com.z", "topic": "https://e.org/z"}]}"#);
+    let found = hub(r#", "publish": {"key": "k", "secret": "s"}, "pings": ["https://e.org/"], "realm": "realm1",
+        "role": "anonymous", "bridge": [{"uri": "com.x.*", "topic": "https://e.org/{uri}"},
+        {"uri": "com..y", "topic": "https://e.org/?t={uri}"}, {"uri": "com.z", "topic": "https://e.org/z"}]"#);
     assert_eq!(found.publish.unwrap().key.as_deref(), Some("k"));
     assert_eq!(found.pings, ["https://e.org/"]);
     let bridge = found.bridge.unwrap();
@@ -426,15 +425,15 @@ fn faults_of_publishing_and_bridges() {
         ],
     );
     let bridge = |rules: &str, expect: &[&str]| {
-        let expect: Vec<String> = expect.iter().map(|text| format!(".bridge.rules{text}")).collect();
-        let text = format!(r#""bridge": {{"realm": "realm1", "role": "anonymous", "rules": [{rules}]}}"#);
+        let expect: Vec<String> = expect.iter().map(|text| format!(".bridge{text}")).collect();
+        let text = format!(r#""realm": "realm1", "role": "anonymous", "bridge": [{rules}]"#);
         check(&text, &expect.iter().map(String::as_str).collect::<Vec<_>>());
     };
     check(
-        r#""bridge": {"realm": "realm2", "role": "anonymous", "rules": []}"#,
+        r#""realm": "realm2", "role": "anonymous", "bridge": []"#,
         &[
-            ".bridge.realm: this router has no realm 'realm2'; did you mean 'realm1'?",
-            ".bridge.rules: must hold at least one rule; leave 'bridge' out to bridge nothing",
+            ".realm: this router has no realm 'realm2'; did you mean 'realm1'?",
+            ".bridge: must hold at least one rule; leave 'bridge' out to bridge nothing",
         ],
     );
     bridge(
