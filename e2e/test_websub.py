@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import logging
 import pathlib
 import queue
 import tempfile
@@ -191,6 +192,8 @@ class FlaskWebSub(NodeTest):
         from flask_websub.subscriber import SQLite3SubscriberStorage, SQLite3TempSubscriberStorage, Subscriber
         from werkzeug.serving import make_server
 
+        # It would announce every request.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         # A database each, because a subscription that is left over would be renewed by the next test.
         path = str(self.folder / f"{self._testMethodName}.db")
         self.subscriber = Subscriber(SQLite3SubscriberStorage(path), SQLite3TempSubscriberStorage(path))

@@ -26,6 +26,7 @@ mod hostile_socket;
 mod http_layer;
 mod hub;
 mod hub_bridge;
+mod hub_kill;
 mod hub_topics;
 mod lifetime;
 mod pressure;
