@@ -22,3 +22,20 @@ def node(*transports: dict) -> dict:
     permission = {"uri": "", "match": "prefix", "allow": ALL}
     realm = {"name": "realm1", "roles": [{"name": "anonymous", "permissions": [permission]}]}
     return {"version": 2, "workers": [{"type": "router", "realms": [realm], "transports": list(transports)}]}
+
+
+def hub(**options) -> dict:
+    """A node whose one transport has a hub on `hub` that lets everybody in; callbacks may be on this machine."""
+    return {
+        "type": "websub-hub",
+        "options": {
+            "authenticator": {"type": "allow-all"},
+            "publish": {},
+            "allow_private_networks": True,
+            # Milliseconds: what fails is tried again while the test is still there.
+            "retry_delay_base": 20,
+            "retry_delay_min": 5,
+            "retry_delay_max": 100,
+            **options,
+        },
+    }

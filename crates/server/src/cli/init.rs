@@ -171,6 +171,7 @@ impl Made {
     }
 
     /// Whoever may read a token may do what it allows, so that a text of our own filling is for its owner alone.
+    #[expect(clippy::ptr_arg, reason = "whether the text was filled is what decides here")]
     fn file(&mut self, path: &Path, text: &Cow<'_, str>) -> Result<(), String> {
         say(&format!("Creating file      {}", path.display()));
         self.0.push(path.to_owned());

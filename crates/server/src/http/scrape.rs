@@ -95,7 +95,8 @@ impl Watch {
         for hub in &self.hubs {
             hubs.push((hub.name().as_str(), hub.numbers().await));
         }
-        let figures: [(&Metric, fn(&Numbers) -> u64); 11] = [
+        type Figure = (&'static Metric, fn(&Numbers) -> u64);
+        let figures: [Figure; 11] = [
             (&sampled::HUB_SUBSCRIPTIONS, |hub| hub.subscriptions as u64),
             (&sampled::HUB_IN_FLIGHT, |hub| hub.in_flight as u64),
             (&sampled::HUB_BACKOFFS, |hub| hub.backoffs as u64),

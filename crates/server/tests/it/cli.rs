@@ -92,6 +92,11 @@ impl Process {
         }
     }
 
+    /// Waits until it says anything.
+    pub(crate) fn wait_for_line(&self) {
+        self.lines.recv_timeout(PATIENCE).expect("a node says something before it starts");
+    }
+
     /// The address of the first transport.
     pub(crate) fn address(&self) -> SocketAddr {
         let lines = self.wait_for("\"started\"");

@@ -135,6 +135,17 @@ impl Http {
         reply
     }
 
+    /// The next answer, unless the connection ends before it is there. Its body has a length.
+    pub(crate) async fn reply_unless_closed(&mut self) -> Option<Reply> {
+        while !is_whole(&self.buffer) {
+            match soon("octets", self.stream.read_buf(&mut self.buffer)).await {
+                Ok(1..) => {}
+                _ => return None,
+            }
+        }
+        Some(self.reply().await)
+    }
+
     /// The next answer without its body, as for HEAD.
     pub(crate) async fn reply_head(&mut self) -> Reply {
         let line = self.line().await;
@@ -203,4 +214,15 @@ impl Http {
     pub(crate) fn into_parts(self) -> (Box<dyn Stream>, Vec<u8>) {
         (self.stream, self.buffer)
     }
+}
+
+/// Whether an answer with a length is there to its end.
+fn is_whole(octets: &[u8]) -> bool {
+    let Some(end) = octets.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&octets[..end]).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map_or(0, |text| text.trim().parse().unwrap());
+    octets.len() >= end + 4 + length
 }
