@@ -488,3 +488,124 @@ async fn many_topics_and_receivers_each_keep_their_order() {
         assert_eq!(texts(&receiver.posts(count).await), texts_of(count));
     }
 }
+
+/// Asks for a subscription with these header fields.
+async fn ask_as(node: &Node, receiver: &Receiver, topic: &str, headers: &[(&str, &str)]) -> Reply {
+    let callback = receiver.url("/callback");
+    let fields = form(&[("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", &callback)]);
+    let mut all = vec![FORM];
+    all.extend_from_slice(headers);
+    send(node, "/hub", &all, fields.as_bytes()).await
+}
+
+#[tokio::test]
+async fn tokens_say_who_may_subscribe_to_what() {
+    let tokens = json!([{"token": "of-ann-long-enough", "identity": "ann", "scopes": ["https://example.com/.*"]}]);
+    let node = start(&hub(json!({"authenticator": {"type": "static", "tokens": tokens}})));
+    let receiver = Receiver::start().await;
+    for headers in [&[][..], &[("Authorization", "Bearer wrong")], &[("Authorization", "Basic of-ann-long-enough")]] {
+        let reply = ask_as(&node, &receiver, TOPIC, headers).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+    }
+    assert!(receiver.all().is_empty());
+    let ann = [("Authorization", "Bearer of-ann-long-enough")];
+    assert_eq!(ask_as(&node, &receiver, "https://example.org/?https://example.com/", &ann).await.status, 202);
+    let told = &receiver.gets(1).await[0];
+    assert_eq!(told.parameter("hub.mode").as_deref(), Some("denied"));
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &ann).await.status, 202);
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "ann");
+}
+
+#[tokio::test]
+async fn an_endpoint_says_who_may_subscribe() {
+    let judge = Receiver::with(|got, place| match place {
+        0 => Say::Status(200, json!({"identity": "bob", "scopes": [".*"]}).to_string()),
+        1 => Say::Status(200, "null".to_owned()),
+        2 => Say::Status(401, format!("who is {}?", got.header("content-type").unwrap())),
+        3 => Say::Status(200, "not JSON".to_owned()),
+        4 => Say::Status(503, String::new()),
+        _ => Say::Silence,
+    })
+    .await;
+    let options = json!({"authenticator": {"type": "forward", "url": judge.url("/judge"), "timeout": 300}});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let secret = [("X-Key", "of the subscriber")];
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &secret).await.status, 202);
+    let question: Value = serde_json::from_slice(&judge.posts(1).await[0].body).unwrap();
+    assert_eq!((&question["topic"], &question["headers"]["x-key"]), (&json!(TOPIC), &json!("of the subscriber")));
+    assert_eq!((&question["mode"], &question["client"]), (&json!("subscribe"), &json!("127.0.0.1")));
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "bob");
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &[]).await.status, 202);
+    receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("hub.mode=denied"))).await;
+    let dictated = ask_as(&node, &receiver, TOPIC, &[]).await;
+    assert_eq!((dictated.status, dictated.text()), (401, "who is application/json?"));
+    for status in [500, 503, 503] {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    // Whoever was let in before stays, whatever is said to later requests.
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_goes_on_delivering() {
+    let mut config = hub(json!({}));
+    config["store"]["log_bytes_max"] = json!(1 << 20);
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|_, _| Say::Status(503, String::new()));
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let body = vec![b'x'; 100_000];
+    let mut accepted = 0;
+    let refused = loop {
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], &body).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 20, "the log takes more than its limit");
+    };
+    assert_eq!((refused.status, refused.text().lines().count()), (507, 1));
+    assert!(refused.text().contains("log_bytes_max"), "{}", refused.text());
+    let tried = receiver.posts(1).await.len();
+    receiver.behave(polite);
+    let delivered = |got: &[Got]| got.iter().filter(|one| one.header("stentor-sequence").is_some()).count();
+    receiver.until("all deliveries", |got| delivered(got) >= tried + accepted - 1).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = hub(json!({}));
+    config["store"] = json!({
+        "type": "sqlite", "path": dir.path().join("store.sqlite").to_str().unwrap(), "file_bytes_max": 1 << 20,
+    });
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let mut accepted: Vec<String> = Vec::new();
+    let refused = loop {
+        let body = format!("{}:{}", accepted.len(), "x".repeat(100_000));
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], body.as_bytes()).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted.push(body);
+        assert!(accepted.len() < 30, "the disk takes more than it has");
+    };
+    assert_eq!((refused.status, refused.text()), (507, "the hub's disk is full; nothing was published\n"));
+    assert_eq!(texts(&receiver.posts(accepted.len()).await), accepted);
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
