@@ -74,7 +74,7 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub(super) fn wire(
+pub fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
@@ -100,7 +100,8 @@ struct Shared<'h> {
 }
 
 /// The realms of each router.
-pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+#[must_use]
+pub fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
     config.routers.iter().map(|router| directory(router, seed)).collect()
 }
 

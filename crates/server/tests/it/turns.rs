@@ -9,7 +9,8 @@ use stentor::fanout::peer::Agreement;
 use stentor::fanout::shard::Shard;
 use stentor::http::{Front, Service};
 use stentor::meter::{Reason, Tally};
-use stentor::node::wiring::{Echo, wire};
+use stentor::node::hubs::Hubs;
+use stentor::node::wiring::{Echo, directories, wire};
 use stentor::socket::SocketService;
 use stentor::socket::connection::{Connection, Opening};
 use stentor::socket::io::Io;
@@ -28,7 +29,8 @@ fn echo() -> Arc<SocketService> {
         {"type": "web", "endpoint": loopback(), "paths": {"/": {"type": "echo"}}},
     ])));
     let shared = (&Tally::new(1), &Arc::new(Clock::default()));
-    let wiring = wire(&config, Echo::Enabled, shared, &mut || 7).unwrap();
+    let realms = directories(&config, &mut || 7);
+    let wiring = wire(&config, Echo::Enabled, shared, (&Hubs::default(), &[], realms), &mut || 7).unwrap();
     let Front::Site(site) = &wiring.routers[0].fronts[0].front else { panic!("not a site") };
     let Service::Socket(service, _) = &**site.find("/").unwrap().0 else { panic!("not a socket") };
     Arc::clone(service)
