@@ -12,6 +12,7 @@ use stentor_model::{PublicationId, Topic, WebhookId};
 use stentor_store::{Claim, Content, Draft, Entry, HubTopic, Timestamp};
 use stentor_websub::headers;
 use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
+use stentor_websub::pace::Paces;
 use stentor_websub::subscription::Intents;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     pub(super) intents: RefCell<Intents>,
     pub(super) waiting: RefCell<Waiting>,
     pub(super) intents_alarm: Notify,
+    /// How fast the callbacks of each host are asked.
+    pub(super) hosts: RefCell<Paces<String>>,
     pub(super) targets: RefCell<HashMap<WebhookId, Target>>,
     pub(super) cache: RefCell<Cache>,
     pub(super) flights: RefCell<Flights>,
@@ -117,6 +120,7 @@ impl Desk {
             alarm: Notify::new(),
             waiting: RefCell::default(),
             intents_alarm: Notify::new(),
+            hosts: RefCell::new(Paces::new(websub.limits.verify_rate_per_host_max)),
             targets: RefCell::default(),
             cache: RefCell::default(),
             flights: RefCell::default(),

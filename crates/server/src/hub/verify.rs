@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use stentor_delivery::SendFault;
+use stentor_websub::address::Address;
 use stentor_websub::authenticator::{Answer, Verdict};
 use stentor_websub::callback::{ANSWER_BYTES_MAX, CallbackUrl, Echo};
 use stentor_websub::request::Intent;
@@ -109,8 +110,13 @@ impl Desk {
 
     fn ask_callback(self: &Rc<Self>, ticket: Ticket, attempt: u32, url: &CallbackUrl) {
         let parcel = self.question(url, AnswerLimit::First(ANSWER_BYTES_MAX));
+        let host = Address::parse(url.as_str()).map(|address| address.authority).unwrap_or_default();
+        let wait = self.hosts.borrow_mut().reserve(host, self.now().elapsed);
         let desk = Rc::clone(self);
         self.spawn(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let sent = desk.now().unix;
             let echo = match desk.courier.send(parcel).await {
                 Return::Answered(answer) => Echo::Answered { status: answer.status, body: answer.body.to_vec() },

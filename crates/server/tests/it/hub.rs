@@ -609,3 +609,20 @@ async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
     assert_eq!(texts(&receiver.posts(accepted.len()).await), accepted);
     assert_eq!(subscriptions(&node).await.len(), 1);
 }
+
+#[tokio::test]
+async fn nobody_asks_faster_than_he_may() {
+    let node = start(&hub(json!({"subscribe_rate_per_client_max": 1, "verify_rate_per_host_max": 1})));
+    let receiver = Receiver::with(|_, _| Say::Status(404, String::new())).await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        statuses.push(reply.status);
+        if reply.status == 429 {
+            assert_eq!(reply.header("retry-after"), Some("5"));
+            break;
+        }
+    }
+    assert_eq!(statuses.pop(), Some(429));
+    assert!((10..=11).contains(&statuses.len()) && statuses.iter().all(|status| *status == 202), "{statuses:?}");
+}

@@ -147,6 +147,8 @@ fn every_option_in_both_spellings() {
         r#""request_bytes_max": 1024"#,
         r#""message_bytes_max": 1024"#,
         r#""ping_topics_max": 1"#,
+        r#""subscribe_rate_per_client_max": 0"#,
+        r#""verify_rate_per_host_max": 1"#,
         r#""pending_max": 1"#,
         r#""pending_per_host_max": 1"#,
         r#""allow_private_networks": true"#,
