@@ -342,6 +342,25 @@ async fn a_renewal_changes_the_terms_and_keeps_the_place() {
 }
 
 #[tokio::test]
+async fn a_lease_ends() {
+    let options = json!({"min_lease_seconds": 1, "default_lease_seconds": 1, "max_lease_seconds": 1});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let callback = receiver.url("/callback");
+    let fields = [("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    assert_eq!(receiver.gets(1).await[0].parameter("hub.lease_seconds").as_deref(), Some("1"));
+    let ended = async || admin(&node, "GET", "/admin/hubs", "").await.json()["hubs"][0]["leases_ended"] == 1;
+    crate::house::soon("the lease to end", async {
+        while !ended().await || !subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    publish(&node, "too late").await;
+    assert!(receiver.all().iter().all(|one| one.method == "GET"));
+}
+
+#[tokio::test]
 async fn nobody_subscribes_where_nobody_is_asked() {
     let (node, receiver) = (start(&hub(json!({"authenticator": null}))), Receiver::start().await);
     let callback = receiver.url("/callback");
