@@ -123,10 +123,8 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 /// The tests of the server that hold items.
-const OF_SERVER: &[(&str, &str)] = &[
-    (HUB, include_str!("../../server/tests/it/hub.rs")),
-    (COURIER, include_str!("../../server/tests/it/courier.rs")),
-];
+const OF_SERVER: &[(&str, &str)] =
+    &[(HUB, include_str!("../../server/tests/it/hub.rs")), (COURIER, include_str!("../../server/tests/it/courier.rs"))];
 
 #[test]
 fn every_clause_is_held() {
