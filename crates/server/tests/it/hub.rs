@@ -167,6 +167,37 @@ async fn messages_of_the_reference_are_distributed() {
 }
 
 #[tokio::test]
+async fn fetched_content_keeps_its_place_and_is_fetched_once() {
+    let node = start(&hub(json!({"fetch_delay": 200, "fetch_bytes_max": 100, "message_bytes_max": 2000})));
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &first, &[]).await;
+    subscribe(&node, &second, &[]).await;
+    let content = Receiver::with(|got, place| match (got.target.as_str(), place) {
+        ("/slow", 0) => Say::Status(503, String::new()),
+        ("/slow", _) => Say::Status(200, "fetched".to_owned()),
+        _ => Say::Status(200, "x".repeat(101)),
+    })
+    .await;
+    let message = |path: &str| json!({"topic": TOPIC, "contentUrl": content.url(path)}).to_string();
+    let fetched = async { send(&node, "/hub", &[JSON], message("/slow").as_bytes()).await };
+    let direct = async {
+        content.gets(1).await;
+        publish(&node, "direct").await
+    };
+    let (fetched, direct) = tokio::join!(fetched, direct);
+    assert_eq!((fetched.status, &fetched.json()["sequence"], &direct["sequence"]), (202, &json!(1), &json!(2)));
+    for receiver in [&first, &second] {
+        assert_eq!(texts(&receiver.posts(2).await), ["fetched", "direct"]);
+    }
+    assert_eq!(content.all().len(), 2, "one that failed, and one for all");
+    let long = send(&node, "/hub", &[JSON], message("/long").as_bytes()).await;
+    assert_eq!((long.status, long.text()), (413, "the content is longer than this hub takes\n"));
+    let large = send(&node, &format!("/hub?topic={TOPIC}"), &[], &[b'x'; 2001]).await;
+    assert_eq!(large.status, 413, "{}", large.text());
+    assert_eq!(publish(&node, "the end").await["sequence"], 3);
+}
+
+#[tokio::test]
 async fn pings_are_answered_before_the_topic_is_fetched() {
     let receiver = Receiver::start().await;
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
