@@ -110,7 +110,7 @@ impl Witness {
     fn manner(&self, subscriber: usize) -> Manner {
         let count = self.posts.fetch_add(1, Ordering::Relaxed);
         match subscriber {
-            UNRELIABLE if count % 499 == 0 => Manner::Hang,
+            UNRELIABLE if count.is_multiple_of(499) => Manner::Hang,
             UNRELIABLE if count.is_multiple_of(31) => Manner::Reset,
             UNRELIABLE if count.is_multiple_of(7) => Manner::Fail,
             _ => Manner::Accept,
@@ -189,6 +189,7 @@ impl Witness {
     }
 
     /// How much was checked, for whoever asks for the output of a test that passed.
+    #[expect(clippy::print_stdout, reason = "the runner shows it to whoever asks")]
     fn tell(&self) {
         let (deliveries, promises) = (lock(&self.deliveries), lock(&self.promises).len());
         let all = || deliveries.values().flatten();
