@@ -105,6 +105,7 @@ impl Desk {
         };
         let everywhere = stentor_websub::guard::Guard {
             allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("all addresses are a network")).into(),
+            ports: (1..1024).collect(),
             ..Default::default()
         };
         let dice = u64::from_le_bytes(seed[..8].try_into().expect("eight octets of thirty-two"));
