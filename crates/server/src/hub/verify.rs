@@ -71,7 +71,7 @@ impl Desk {
             Action::Deny { url } => self.deny(&url),
             Action::Activate { subscription, .. } => {
                 info!(hub = self.name(), topic = subscription.pair.topic.topic().as_str(),
-                    callback = ?subscription.pair.callback, lease = subscription.lease.seconds, "a subscription is in force");
+                    callback_host = subscription.pair.callback.address().authority, lease = subscription.lease.seconds, "a subscription is in force");
                 self.clerk.put(subscription);
             }
             Action::Remove { pair, cause } => {
@@ -79,12 +79,12 @@ impl Desk {
                     RemoveCause::Unsubscribed => "unsubscribed",
                     RemoveCause::Cancelled => "denied by the operator",
                 };
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback = ?pair.callback, "{why}");
+                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, "{why}");
                 self.clerk.remove(pair);
             }
             Action::Drop { pair, cause, .. } => {
                 self.hub.tallies().refuted.increment();
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback = ?pair.callback, ?cause,
+                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, ?cause,
                     "a request for a subscription came to nothing");
             }
         }
