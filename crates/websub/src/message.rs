@@ -67,6 +67,8 @@ struct Attributes<'a> {
     content_base64: Option<&'a RawValue>,
 }
 
+const ATTRIBUTES: [&str; 4] = ["topic", "contentType", "contentUrl", "contentBase64"];
+
 /// Reads an `echo.websub` message. `null` is as good as absent.
 ///
 /// # Errors
@@ -77,7 +79,15 @@ pub fn parse(body: &[u8], bytes_max: usize) -> Result<Message, Refusal> {
     }
     // An array would be read as the attributes in their order.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    let attributes: Attributes<'_> = serde_json::from_slice(body).ok().filter(|_| is_object).ok_or(Refusal::NotJson)?;
+    if !is_object {
+        return Err(Refusal::NotJson);
+    }
+    let attributes: Attributes<'_> = serde_json::from_slice(body).map_err(|error| {
+        let sentence = error.to_string();
+        let repeated = ATTRIBUTES.iter().find(|name| sentence.starts_with(&format!("duplicate field `{name}`")));
+        // A second reader might take the other one.
+        repeated.map_or(Refusal::NotJson, |field| Refusal::Repeated { field })
+    })?;
     let topic = text("topic", attributes.topic)?.ok_or(Refusal::Missing { field: "topic" })?;
     let topic = address::topic(&topic).map_err(|fault| Refusal::Url { field: "topic", fault })?;
     let content_type = match text("contentType", attributes.content_type)? {

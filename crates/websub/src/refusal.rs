@@ -44,6 +44,11 @@ pub enum Refusal {
         /// The field.
         field: &'static str,
     },
+    /// An attribute of a message is there twice.
+    Repeated {
+        /// The attribute.
+        field: &'static str,
+    },
     /// `hub.mode` is none of the three.
     Mode,
     /// A URL is none.
@@ -105,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
             Self::Missing { field } => write!(f, "{field} is missing"),
             Self::Ambiguous { field } => write!(f, "{field} is given twice with different values"),
+            Self::Repeated { field } => write!(f, "{field} is given twice"),
             Self::Mode => f.write_str("hub.mode has to be subscribe, unsubscribe or publish"),
             Self::Url { field, fault } => write!(f, "{field} {fault}"),
             Self::SecretTooLong => f.write_str("hub.secret has to be shorter than 200 octets"),

@@ -254,14 +254,23 @@ fn judge_ping(gate: &Gate, request: &Request<Incoming>, client: &Client) -> Resu
 }
 
 fn published(topic: &str, receipt: &Receipt) -> Vec<u8> {
-    let body = serde_json::json!({
-        "id": receipt.publication.get(),
-        "topic": topic,
-        "sequence": receipt.sequence.0,
-        "offset": receipt.offset.get(),
-        "repeated": receipt.freshness == Freshness::Repeated,
-    });
-    body.to_string().into_bytes()
+    /// In the order in which it is written.
+    #[derive(serde::Serialize)]
+    struct Published<'a> {
+        id: u64,
+        topic: &'a str,
+        sequence: u64,
+        offset: u64,
+        repeated: bool,
+    }
+    let published = Published {
+        id: receipt.publication.get(),
+        topic,
+        sequence: receipt.sequence.0,
+        offset: receipt.offset.get(),
+        repeated: receipt.freshness == Freshness::Repeated,
+    };
+    serde_json::to_vec(&published).expect("numbers and text are always JSON")
 }
 
 fn idempotency(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Denial> {

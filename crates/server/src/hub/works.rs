@@ -33,6 +33,10 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log is cut.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long new publications may gather while they come faster than this. One that comes alone waits for nothing; of many,
+/// waking the hubs' thread for each would cost more than what is done with it.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// How long webhooks on their way may take when the node goes down. What is not answered by then is sent again at the
 /// next start.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -207,6 +211,7 @@ async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
 /// Tells every hub what is new in the log, in its order, for ever.
 async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName, Rc<Desk>>>) {
     let mut at = start;
+    let mut looked = tokio::time::Instant::now();
     loop {
         match store.beyond(at).await {
             Ok(_) => {}
@@ -217,6 +222,10 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName,
                 continue;
             }
         }
+        if looked.elapsed() < GATHER {
+            tokio::time::sleep_until(looked + GATHER).await;
+        }
+        looked = tokio::time::Instant::now();
         let page = match store.tail(at, ReadLimit::default()).await {
             Ok(page) => page,
             Err(StoreError::Closed) => return,
