@@ -198,6 +198,63 @@ async fn fetched_content_keeps_its_place_and_is_fetched_once() {
 }
 
 #[tokio::test]
+async fn fetches_and_pings_of_many_topics_do_not_wait_for_each_other() {
+    const TOPICS: usize = 20;
+    let content = Receiver::with(|_, place| match place {
+        // Tried again a little later, so that the others are there when the first are done.
+        ..TOPICS => Say::Status(503, String::new()),
+        _ => Say::Status(200, "fetched".to_owned()),
+    })
+    .await;
+    let topics: Vec<String> = (0..TOPICS).map(|at| content.url(&format!("/{at}"))).collect();
+    let node = start(&hub(json!({"fetch_delay": 300, "pings": [content.url("/")]})));
+    let message = |topic: &str| json!({"topic": topic, "contentUrl": topic}).to_string();
+    let one = async |topic: &str| send(&node, "/hub", &[JSON], message(topic).as_bytes()).await.status;
+    let both = async |topic: &str| tokio::join!(one(topic), one(topic));
+    let all = async {
+        let mut open: Vec<_> = topics.iter().map(|topic| Box::pin(both(topic))).collect();
+        let mut statuses = Vec::new();
+        std::future::poll_fn(|context| {
+            open.retain_mut(|future| match future.as_mut().poll(context) {
+                std::task::Poll::Ready(both) => {
+                    statuses.push(both);
+                    false
+                }
+                std::task::Poll::Pending => true,
+            });
+            if open.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        statuses
+    };
+    let pings = async {
+        content.gets(1).await;
+        let mut fields = vec![("hub.mode", "publish")];
+        fields.extend(topics.iter().map(|topic| ("hub.url", topic.as_str())));
+        ask(&node, &fields).await.status
+    };
+    let (statuses, pinged) = crate::house::soon("all fetches", async { tokio::join!(all, pings) }).await;
+    assert_eq!((statuses, pinged), (vec![(202, 202); TOPICS], 204));
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_fetched_once() {
+    let content = Receiver::with(|_, place| match place {
+        0 => Say::Status(200, "as it was".to_owned()),
+        _ => Say::Status(404, String::new()),
+    })
+    .await;
+    let node = start(&hub(json!({})));
+    let message = |path: &str| json!({"topic": TOPIC, "contentUrl": content.url(path)}).to_string();
+    let headers = [JSON, ("Idempotency-Key", "once")];
+    let first = send(&node, "/hub", &headers, message("/a").as_bytes()).await.json();
+    let second = send(&node, "/hub", &headers, message("/a").as_bytes()).await.json();
+    assert_eq!((&first["id"], &second["repeated"]), (&second["id"], &json!(true)));
+    assert_eq!(content.all().len(), 1);
+    assert_eq!(send(&node, "/hub", &headers, message("/b").as_bytes()).await.status, 422);
+}
+
+#[tokio::test]
 async fn pings_are_answered_before_the_topic_is_fetched() {
     let receiver = Receiver::start().await;
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
