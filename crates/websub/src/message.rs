@@ -92,7 +92,7 @@ pub fn parse(body: &[u8], bytes_max: usize) -> Result<Message, Refusal> {
     let topic = address::topic(&topic).map_err(|fault| Refusal::Url { field: "topic", fault })?;
     let content_type = match text("contentType", attributes.content_type)? {
         None => None,
-        Some(text) => Some(ContentType::parse(&text).ok_or(Refusal::ContentType)?),
+        Some(text) => Some(ContentType::parse(&text).ok_or(Refusal::ContentType { field: "contentType" })?),
     };
     // Judged also where it is only what is fallen back to: a message that is broken should say so at once.
     let content = match text("contentBase64", attributes.content_base64)? {
@@ -130,7 +130,7 @@ pub fn raw(topic: Topic, content_type: Option<&str>, body: Vec<u8>, bytes_max: u
     }
     let content_type = match content_type {
         None => ContentType::octets(),
-        Some(text) => ContentType::parse(text).ok_or(Refusal::ContentType)?,
+        Some(text) => ContentType::parse(text).ok_or(Refusal::ContentType { field: "Content-Type" })?,
     };
     Ok(Message { topic, source: Source::Content(Content { content_type, body }) })
 }
@@ -199,8 +199,11 @@ mod tests {
         check(r#"{"topic":""}"#, url("topic", AddressFault::Empty));
         check(r#"{"topic":"t"}"#, url("topic", AddressFault::Scheme));
         check(r#"{"topic":"http://t/"}"#, Err(Refusal::NoContent));
-        check(r#"{"topic":"http://t/","contentType":""}"#, Err(Refusal::ContentType));
-        check(r#"{"topic":"http://t/","contentType":"a/b\r\nX: y"}"#, Err(Refusal::ContentType));
+        check(r#"{"topic":"http://t/","contentType":""}"#, Err(Refusal::ContentType { field: "contentType" }));
+        check(
+            r#"{"topic":"http://t/","contentType":"a/b\r\nX: y"}"#,
+            Err(Refusal::ContentType { field: "contentType" }),
+        );
         check(r#"{"topic":"http://t/","contentUrl":""}"#, url("contentUrl", AddressFault::Empty));
         check(r#"{"topic":"http://t/","contentUrl":"file:///x"}"#, url("contentUrl", AddressFault::Scheme));
         check(r#"{"topic":"http://t/","contentBase64":{}}"#, Err(Refusal::NotText { field: "contentBase64" }));
@@ -220,7 +223,7 @@ mod tests {
         };
         check(Some("application/json; x"), Ok("http://t/ application/json; x \"{\u{fffd}\""));
         check(None, Ok("http://t/ application/octet-stream \"{\u{fffd}\""));
-        check(Some("json"), Err(Refusal::ContentType));
+        check(Some("json"), Err(Refusal::ContentType { field: "Content-Type" }));
         assert_eq!(raw(topic(), None, vec![0; 3], 2), Err(Refusal::BodyTooLong { bytes_max: 2 }));
         assert_eq!(told(&ping(topic())), "http://t/ GET http://t/ - else -");
     }

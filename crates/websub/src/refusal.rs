@@ -81,7 +81,10 @@ pub enum Refusal {
     /// `contentBase64` is not standard Base64 with padding.
     NotBase64,
     /// A content type cannot stand in a header field.
-    ContentType,
+    ContentType {
+        /// The attribute, or the header field.
+        field: &'static str,
+    },
     /// A message has neither content nor the URL of content.
     NoContent,
 }
@@ -121,7 +124,7 @@ impl fmt::Display for Refusal {
             Self::NotJson => f.write_str("the body is not a JSON object"),
             Self::NotText { field } => write!(f, "{field} has to be a string"),
             Self::NotBase64 => f.write_str("contentBase64 is not Base64 (standard alphabet, padded)"),
-            Self::ContentType => f.write_str("contentType is not a media type such as text/plain"),
+            Self::ContentType { field } => write!(f, "{field} is not a media type such as text/plain"),
             Self::NoContent => f.write_str("contentBase64 or contentUrl is missing"),
         }
     }

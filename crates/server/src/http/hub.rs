@@ -158,6 +158,10 @@ impl HubService {
             return Err(Denial::new(405, sentence));
         }
         let content_type = content_type(request.headers())?;
+        if request.headers().get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity") {
+            // What is distributed is what came, and nobody would be told how it is packed.
+            return Err(Denial::new(415, "Content-Encoding is not taken: send the content as it is"));
+        }
         match Kind::of(content_type.as_deref(), request.uri().query())? {
             Kind::Form => self.form(content_type.as_deref(), request, gate, client, shard).await,
             Kind::Message => {

@@ -491,6 +491,10 @@ async fn what_is_wrong_with_a_request_is_said() {
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentBase64": "?"}).to_string(), 400, "contentBase64").await;
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentUrl": "there"}).to_string(), 400, "contentUrl").await;
     check("/hub?topic=x", &[], "x", 400, "topic").await;
+    let topic = format!("/hub?topic={TOPIC}");
+    check(&topic, &[("Content-Encoding", "gzip")], "x", 415, "Content-Encoding").await;
+    check(&topic, &[("Content-Type", "x")], "x", 400, "Content-Type").await;
+    check("/hub", &[JSON], r#"{"topic": "http://a/", "topic": "http://b/"}"#, 400, "topic is given twice").await;
     let mut http = node.http().await;
     assert_eq!(http.get("/hub").await.status, 405);
 }
