@@ -15,6 +15,7 @@ mod caller;
 mod cli;
 mod downloads;
 mod endpoints;
+mod express;
 mod frames;
 mod handshake;
 mod hostile_http;
