@@ -6,9 +6,10 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-
+pub mod courier;
 pub mod fanout;
 pub mod http;
+pub mod hub;
 pub mod meter;
 pub mod node;
 pub mod process;

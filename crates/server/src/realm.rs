@@ -4,9 +4,14 @@
 //! alone. Frames are put into outboxes while the lock is held and written after it is released. That is what makes
 //! SUBSCRIBED come before the first event and nothing come after UNSUBSCRIBED, whatever the threads do.
 
+mod bridge;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use bridge::{Crosser, Crossing, Rule, Terms};
 
 use stentor_model::{PublicationId, RequestId, SessionId};
 use stentor_wamp::broker::Fanout;
@@ -16,12 +21,15 @@ use stentor_wamp::message::{ClientMessage, Payload, RequestKind, RouterMessage};
 use stentor_wamp::publish_options::PublishOptions;
 use stentor_wamp::router::{Action, Context, Refusal, Router, Settings};
 use stentor_wamp::session::{Admission, Realms, RequestIds};
+use stentor_wamp::uri::reason;
 use stentor_wamp::value::{Dict, Value};
+use tokio::sync::oneshot;
 
 use crate::fanout::frames::{self, FrameCache, PayloadForms};
 use crate::fanout::outbox::Pushed;
 use crate::fanout::peer::Peer;
 use crate::fanout::shard::Shard;
+use crate::task;
 
 /// One realm.
 #[derive(Debug)]
@@ -29,6 +37,36 @@ pub struct Realm {
     /// Its name.
     pub name: String,
     router: RwLock<Router<Peer>>,
+    /// The URIs whose publications go to a log first. Set once, before anybody publishes.
+    crossings: OnceLock<Vec<Crossing>>,
+}
+
+/// Which way a publication went.
+#[derive(Debug)]
+pub enum Way {
+    /// It is with its receivers.
+    Direct(Published),
+    /// It is on its way to a log, and this tells when it is durable.
+    Logged(oneshot::Receiver<Result<PublicationId, Refusal>>),
+}
+
+impl Way {
+    /// Waits until it is where it belongs.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    pub async fn arrived(self) -> Result<Published, Refusal> {
+        match self {
+            Self::Direct(published) => Ok(published),
+            Self::Logged(answer) => {
+                let closed =
+                    |_| Refusal::new(reason::UNAVAILABLE, "the node is going down, so this may not be published");
+                let publication = answer.await.map_err(closed)??;
+                // Who gets it is found out when it comes back from the log.
+                Ok(Published { publication, receivers: 0 })
+            }
+        }
+    }
 }
 
 /// What became of a publication.
@@ -48,7 +86,13 @@ impl Realm {
     /// A realm without sessions.
     #[must_use]
     pub fn new(name: String, settings: Settings, seed: u64) -> Arc<Self> {
-        Arc::new(Self { name, router: RwLock::new(Router::new(settings, seed)) })
+        Arc::new(Self { name, router: RwLock::new(Router::new(settings, seed)), crossings: OnceLock::new() })
+    }
+
+    /// Sends publications on some URIs to a log from now on. Works once.
+    pub fn bridge(&self, crossings: Vec<Crossing>) {
+        let set = self.crossings.set(crossings);
+        debug_assert!(set.is_ok(), "a realm is bridged once, when it is made");
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Router<Peer>> {
@@ -80,6 +124,96 @@ impl Realm {
     #[must_use]
     pub fn subscription_count(&self) -> usize {
         self.read().subscription_count()
+    }
+
+    fn crossing(&self, topic: &str) -> Option<(&Crossing, stentor_model::Topic)> {
+        self.crossings.get()?.iter().find_map(|one| Some((one, one.rule.topic(topic)?)))
+    }
+
+    /// Whether publications on a topic go by way of a log.
+    #[must_use]
+    pub fn is_logged(&self, topic: &str) -> bool {
+        self.crossing(topic).is_some()
+    }
+
+    /// Publishes, by way of a log where the URI is bridged to one.
+    ///
+    /// # Errors
+    /// When the router refuses the topic, the role or the options.
+    pub fn submit(
+        &self,
+        shard: &Shard,
+        by: &Identity,
+        topic: &str,
+        options: &PublishOptions,
+        payload: Payload<'_>,
+        idempotency: Option<&str>,
+    ) -> Result<Way, Refusal> {
+        let Some((crossing, logged)) = self.crossing(topic) else {
+            return self.publish(shard, by, topic, options, payload).map(Way::Direct);
+        };
+        let details = self.read().judge(by, topic, options)?;
+        let unwritable =
+            |_| Refusal::new(reason::INVALID_ARGUMENT, "the payload cannot be written in JSON, as a log keeps it");
+        let payload = payload.transcoded(Serializer::Json).map_err(unwritable)?;
+        let terms = Terms {
+            details,
+            without: options.exclude_me.then_some(by.session),
+            filter: options.filter.clone(),
+            retain: options.retain,
+        };
+        let (reply, answer) = oneshot::channel();
+        let crosser = Crosser {
+            uri: topic.to_owned(),
+            topic: logged,
+            publication: shard.publication_id(),
+            terms,
+            payload,
+            idempotency: idempotency.map(str::to_owned),
+            reply,
+        };
+        let full =
+            |_| Refusal::new(reason::UNAVAILABLE, "too many publications wait for the log of this topic; try again");
+        crossing.queue.try_send(crosser).map_err(full)?;
+        Ok(Way::Logged(answer))
+    }
+
+    /// Hands out a publication that was judged when it came.
+    pub fn distribute(
+        &self,
+        shard: &Shard,
+        publication: PublicationId,
+        topic: &str,
+        terms: &Terms,
+        payload: Payload<'_>,
+    ) -> usize {
+        let filter = terms.filter.as_deref();
+        if terms.retain {
+            let kept = self.write().retain_judged(topic, terms.details.clone(), filter, publication, &payload);
+            if let Err(refusal) = kept {
+                tracing::warn!(topic, reason = %refusal.message, "a logged event is not retained");
+            }
+        }
+        let router = self.read();
+        shard.meters.publications.increment();
+        deliver(&router.distribute(publication, topic, &terms.details, terms.without, filter), payload, shard)
+    }
+
+    /// Publishes something that has its name already.
+    ///
+    /// # Errors
+    /// As [`Realm::publish`].
+    pub fn announce(
+        &self,
+        shard: &Shard,
+        by: &Identity,
+        topic: &str,
+        publication: PublicationId,
+        payload: Payload<'_>,
+    ) -> Result<usize, Refusal> {
+        let details = self.read().judge(by, topic, &PublishOptions::default())?;
+        let terms = Terms { details, ..Terms::default() };
+        Ok(self.distribute(shard, publication, topic, &terms, payload))
     }
 
     /// Publishes to everybody who listens.
@@ -135,7 +269,7 @@ impl Realm {
         from: &Member<Peer>,
         message: ClientMessage<'_>,
         subscriptions_max: usize,
-        shard: &Shard,
+        shard: &Rc<Shard>,
     ) -> Result<(), Violation> {
         if let ClientMessage::Publish { request, options, topic, payload } = message {
             self.handle_publish(from, request, &options, &topic, payload, shard);
@@ -158,21 +292,25 @@ impl Realm {
         options: &Dict,
         topic: &str,
         payload: Payload<'_>,
-        shard: &Shard,
+        shard: &Rc<Shard>,
     ) {
         let asked = options.get("acknowledge").and_then(Value::as_bool).unwrap_or(false);
         let outcome = PublishOptions::from_dict(options)
             .map_err(Refusal::from)
-            .and_then(|options| self.publish(shard, &from.identity, topic, &options, payload));
+            .and_then(|options| self.submit(shard, &from.identity, topic, &options, payload, None));
         if !asked {
             return;
         }
         match outcome {
-            Ok(published) => {
-                let message = RouterMessage::Published { request, publication: published.publication };
-                send_or_refuse(&from.peer, &message, shard);
+            Ok(Way::Direct(published)) => acknowledge(&from.peer, request, Ok(published), shard),
+            Ok(way @ Way::Logged(_)) => {
+                let (peer, shard_of_task) = (from.peer.clone(), Rc::clone(shard));
+                task::spawn(shard, async move {
+                    let outcome = way.arrived().await;
+                    acknowledge(&peer, request, outcome, &shard_of_task);
+                });
             }
-            Err(refusal) => refuse(&from.peer, RequestKind::Publish, request, &refusal, shard),
+            Err(refusal) => acknowledge(&from.peer, request, Err(refusal), shard),
         }
     }
 
@@ -190,6 +328,16 @@ impl Realm {
         let mut router = self.write();
         router.end_calls(caller, &[], &mut out);
         drop(perform(&mut router, out, shard));
+    }
+}
+
+/// Tells a session what became of its publication.
+fn acknowledge(to: &Peer, request: RequestId, outcome: Result<Published, Refusal>, shard: &Shard) {
+    match outcome {
+        Ok(Published { publication, .. }) => {
+            send_or_refuse(to, &RouterMessage::Published { request, publication }, shard);
+        }
+        Err(refusal) => refuse(to, RequestKind::Publish, request, &refusal, shard),
     }
 }
 

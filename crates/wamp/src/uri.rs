@@ -43,6 +43,8 @@ pub mod reason {
     pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
     /// A limit of this router is reached.
     pub const UNAVAILABLE: &str = "wamp.error.unavailable";
+    /// The log of a topic has reached its limit; not in the specification, which knows no logs.
+    pub const LOG_FULL: &str = "stentor.error.log_full";
     /// The answer to a client's GOODBYE.
     pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
     /// The node goes down.

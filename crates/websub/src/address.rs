@@ -64,6 +64,17 @@ pub enum Scheme {
     Https,
 }
 
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// An http(s) URL taken apart for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {

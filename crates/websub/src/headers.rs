@@ -6,8 +6,8 @@
 //! | `Link` | `<hub>; rel="hub", <topic>; rel="self"` |
 //! | `X-Hub-Signature` | `method=hex`, when the subscription has a secret |
 //! | `Stentor-Publication` | a number that identifies the publication; the same in every attempt and for every subscriber |
+//! | `Stentor-Sequence` | its number among the publications of the topic: 1, 2, 3 …, from which a receiver can tell a gap |
 //! | `Stentor-Epoch`, `Stentor-Offset` | its place in the log: within one epoch, offsets grow, but not by one each |
-//! | `Stentor-Previous-Offset` | the place of the publication on this topic before it, from which a receiver can tell a gap; absent when there is none in this epoch |
 //! | `Stentor-Attempt` | 1, 2, 3 …: more than 1 says that this may be a duplicate |
 //!
 //! Fields that say who and what connects (`Host`, `Content-Length`) are the client's.
@@ -17,7 +17,8 @@ use std::fmt;
 use stentor_model::{Epoch, Offset, PublicationId, Topic};
 
 use crate::address::escape;
-use crate::signature::{self, Signer};
+#[cfg(doc)]
+use crate::signature;
 
 /// The publication's number.
 pub const PUBLICATION: &str = "Stentor-Publication";
@@ -25,8 +26,8 @@ pub const PUBLICATION: &str = "Stentor-Publication";
 pub const EPOCH: &str = "Stentor-Epoch";
 /// The publication's place.
 pub const OFFSET: &str = "Stentor-Offset";
-/// The place of the publication before it on the same topic.
-pub const PREVIOUS_OFFSET: &str = "Stentor-Previous-Offset";
+/// Its number among the publications of its topic.
+pub const SEQUENCE: &str = "Stentor-Sequence";
 /// The attempt's number.
 pub const ATTEMPT: &str = "Stentor-Attempt";
 
@@ -71,45 +72,37 @@ impl fmt::Display for ContentType {
     }
 }
 
-/// What a delivery says about itself.
+/// What all deliveries of one publication say about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
     /// The URL advertised as the hub.
     pub hub_url: &'a str,
     /// The topic.
     pub topic: &'a Topic,
-    /// The type of the content.
-    pub content_type: &'a ContentType,
-    /// The content, for the signature.
-    pub body: &'a [u8],
-    /// Signs, when the subscription has a secret.
-    pub signer: Option<&'a Signer>,
+    /// The type of the content, as its publisher wrote it.
+    pub content_type: &'a str,
     /// The publication.
     pub publication: PublicationId,
+    /// Its number among those of the topic, from 1.
+    pub sequence: u64,
     /// The life of the log.
     pub epoch: Epoch,
     /// The place of the publication.
     pub offset: Offset,
-    /// The place of the one before it on this topic.
-    pub previous: Option<Offset>,
-    /// Counted from 1.
-    pub attempt: u32,
 }
 
-/// The fields of a delivery, in the order in which they are sent.
+/// The fields that are the same in every delivery of a publication, so that they are made once for all subscribers. Each
+/// attempt adds [`ATTEMPT`], and [`signature::HEADER`] where the subscription has a secret.
 #[must_use]
-pub fn delivery(delivery: &Delivery<'_>) -> Vec<(&'static str, String)> {
-    let mut fields = vec![
-        ("Content-Type", delivery.content_type.to_string()),
+pub fn delivery(delivery: &Delivery<'_>) -> [(&'static str, String); 6] {
+    [
+        ("Content-Type", delivery.content_type.to_owned()),
         ("Link", link(delivery.hub_url, delivery.topic)),
         (PUBLICATION, delivery.publication.to_string()),
+        (SEQUENCE, delivery.sequence.to_string()),
         (EPOCH, delivery.epoch.0.to_string()),
         (OFFSET, delivery.offset.to_string()),
-        (ATTEMPT, delivery.attempt.to_string()),
-    ];
-    fields.extend(delivery.previous.map(|offset| (PREVIOUS_OFFSET, offset.to_string())));
-    fields.extend(delivery.signer.map(|signer| (signature::HEADER, signer.sign(delivery.body))));
-    fields
+    ]
 }
 
 /// The `Link` field of a delivery and of a topic's own answer (WebSub 4 and 7): one field with both links, the hub first,
@@ -128,44 +121,29 @@ pub fn user_agent(version: &str, hub_url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::Algorithm;
-    use stentor_model::Secret;
 
     #[test]
     fn deliveries_say_what_they_are() {
         let topic = Topic::parse("http://t/?a=1").unwrap();
-        let signer = Signer::new(Algorithm::Sha1, &Secret::new("Jefe"));
-        let content_type = ContentType::parse("text/plain;charset=UTF-8").unwrap();
         let given = Delivery {
             hub_url: "https://hub.example/",
             topic: &topic,
-            content_type: &content_type,
-            body: b"what do ya want for nothing?",
-            signer: None,
+            content_type: "text/plain;charset=UTF-8",
             publication: PublicationId::FIRST,
+            sequence: 7,
             epoch: Epoch(3),
             offset: Offset::new(42),
-            previous: None,
-            attempt: 1,
         };
-        let check = |given: Delivery<'_>, more: &[(&'static str, &str)]| {
-            // Items 46 to 48, and 50: no secret, no signature.
-            let mut expected = vec![
-                ("Content-Type", "text/plain;charset=UTF-8"),
-                ("Link", "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""),
-                ("Stentor-Publication", "1"),
-                ("Stentor-Epoch", "3"),
-                ("Stentor-Offset", "42"),
-                ("Stentor-Attempt", "1"),
-            ];
-            expected.extend(more);
-            let found = delivery(&given);
-            assert_eq!(found.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>(), expected);
-        };
-        check(given, &[]);
-        let signed = Delivery { signer: Some(&signer), previous: Some(Offset::new(40)), ..given };
-        let signature = "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
-        check(signed, &[("Stentor-Previous-Offset", "40"), ("X-Hub-Signature", signature)]);
+        // Items 46 to 48, and 50: nothing here is signed.
+        let expected = [
+            ("Content-Type", "text/plain;charset=UTF-8"),
+            ("Link", "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""),
+            ("Stentor-Publication", "1"),
+            ("Stentor-Sequence", "7"),
+            ("Stentor-Epoch", "3"),
+            ("Stentor-Offset", "42"),
+        ];
+        assert_eq!(delivery(&given).each_ref().map(|(name, value)| (*name, value.as_str())), expected);
     }
 
     #[test]

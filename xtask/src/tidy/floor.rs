@@ -35,14 +35,22 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("meter", &[]),
+    ("courier", &["clock"]),
     ("process", &[]),
     ("pusher", &[]),
     ("fanout", &["clock", "meter"]),
     ("task", &["fanout"]),
-    ("realm", &["fanout"]),
+    ("realm", &["fanout", "task"]),
     ("socket", &["fanout", "meter", "realm"]),
-    ("http", &["clock", "fanout", "meter", "process", "pusher", "realm", "socket", "task"]),
-    ("node", &["clock", "config", "fanout", "http", "meter", "process", "pusher", "realm", "socket", "task"]),
+    ("hub", &["clock", "courier", "fanout", "meter", "realm", "task"]),
+    ("http", &["clock", "fanout", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
+    (
+        "node",
+        &[
+            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket",
+            "task",
+        ],
+    ),
     ("cli", &["clock", "config", "http", "node", "process"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Deliberately does not resolve host names or read key files.
 
 use super::reader::Cursor;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Connections the kernel holds for us before we accept them. Crossbar.io has 50, which a page reload by a few hundred
@@ -58,6 +59,26 @@ impl EndpointConfig {
     /// Whether connections are encrypted by this endpoint itself.
     pub fn has_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: Some(_), .. })
+    }
+
+    /// Whether only programs on this machine reach a TCP endpoint. Names other than `localhost` are not resolved: what
+    /// they mean may change. A Unix socket is no such endpoint, since it is there for a proxy.
+    pub fn is_loopback(&self) -> bool {
+        let Self::Tcp { interface: Some(name), .. } = self else { return false };
+        name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+    }
+
+    /// The URL of this endpoint, without a slash at its end, where programs on this machine are all that reach it. A port
+    /// that the system is to choose is left out.
+    pub(super) fn loopback_url(&self) -> Option<String> {
+        let Self::Tcp { port, interface: Some(name), tls, .. } = self else { return None };
+        if !self.is_loopback() {
+            return None;
+        }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let host = if name.contains(':') { format!("[{name}]") } else { name.clone() };
+        let port = if *port == 0 { String::new() } else { format!(":{port}") };
+        Some(format!("{scheme}://{host}{port}"))
     }
 
     /// Whether the second of two endpoints could not be opened: the same socket file, or the same port on interfaces

@@ -55,8 +55,12 @@ const TIMESTAMP_DELTA_LIMIT_MAX: u64 = 86_400;
 
 /// Reads the options of a path; `tls` says whether the transport has TLS of its own.
 pub(super) fn options(parent: &mut Dict<'_>, tls: bool) -> GateOptions {
+    parent.dict("options").map_or_else(GateOptions::default, |dict| read(dict, tls))
+}
+
+/// Reads a gate wherever it stands.
+pub(super) fn read(mut dict: Dict<'_>, tls: bool) -> GateOptions {
     let mut gate = GateOptions::default();
-    let Some(mut dict) = parent.dict("options") else { return gate };
     let key = dict.take("key");
     let secret_cursor = dict.take("secret");
     match (&key, &secret_cursor) {
@@ -85,7 +89,7 @@ pub(super) fn options(parent: &mut Dict<'_>, tls: bool) -> GateOptions {
     gate
 }
 
-fn networks(cursor: &Cursor<'_>) -> Vec<IpNet> {
+pub(super) fn networks(cursor: &Cursor<'_>) -> Vec<IpNet> {
     let read = |item: Cursor<'_>| match network::parse(item.text()?) {
         Ok(network) => Some(network),
         Err(error) => {

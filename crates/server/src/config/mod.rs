@@ -10,6 +10,7 @@
 mod auth;
 mod endpoint;
 mod gate;
+mod hub;
 mod json;
 mod limits;
 pub mod network;
@@ -17,6 +18,7 @@ mod node;
 mod path;
 mod reader;
 mod realm;
+mod store;
 mod transport;
 mod tree;
 mod websocket;
@@ -28,10 +30,12 @@ mod tests;
 pub use auth::{AuthConfig, SaltConfig, TicketPrincipal, WampCraUser};
 pub use endpoint::{BACKLOG_DEFAULT, EndpointConfig, IpVersion, TlsConfig};
 pub use gate::GateOptions;
+pub use hub::{AuthenticatorConfig, BridgeConfig, BridgeRule, HubConfig};
 pub use limits::LimitsConfig;
 pub use node::{NodeConfig, RouterConfig};
 pub use path::{JsonOptions, PathConfig, PublisherKind, StaticOptions};
 pub use realm::{Match, PermissionConfig, RealmConfig, RealmOptions, RequestIds, RoleConfig, UriCheck};
+pub use store::{StoreConfig, StoreKind};
 pub use transport::{TransportConfig, TransportKind, WebOptions};
 pub use websocket::{DeflateConfig, Serializer, WebSocketConfig, WebSocketOptions};
 

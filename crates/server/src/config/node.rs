@@ -3,8 +3,10 @@
 //! Stentor is one process. Routers are read; containers, guests and settings of processes are named as ignored.
 
 use super::endpoint::{EndpointConfig, Sort};
+use super::hub::Census;
 use super::reader::{Context, Cursor, Dict};
 use super::realm::{self, Era, RealmConfig};
+use super::store::{self, StoreConfig};
 use super::transport::{self, TransportConfig};
 use super::tree::Node;
 
@@ -13,6 +15,8 @@ use super::tree::Node;
 pub struct NodeConfig {
     /// The workers of type `router`, in the order of the file.
     pub routers: Vec<RouterConfig>,
+    /// Where the order of its hubs lives.
+    pub store: StoreConfig,
 }
 
 /// One router: realms, and the transports through which clients reach them.
@@ -58,18 +62,20 @@ pub(super) fn read(tree: &Node, cx: &Context<'_>) -> Option<NodeConfig> {
     if let Some(controller) = dict.dict("controller") {
         read_controller(controller);
     }
-    let mut listening = Listening::default();
+    let store = store::read(&mut dict);
+    let (mut listening, census) = (Listening::default(), Census::default());
     let workers = dict.need("workers");
     let cursors = workers.as_ref().and_then(Cursor::list);
     let mut routers = Vec::new();
     for (place, cursor) in cursors.iter().flatten().enumerate() {
-        routers.extend(worker(cursor, place + 1, era, &mut listening));
+        routers.extend(worker(cursor, place + 1, era, &mut listening, &census));
     }
     if cursors.is_some_and(|cursors| cursors.len() == listening.ignored) {
         workers?.fault("must hold at least one worker of type 'router'");
     }
+    census.settle();
     dict.finish();
-    Some(NodeConfig { routers })
+    Some(NodeConfig { routers, store })
 }
 
 /// Crossbar.io's second generation is `2`; its first has no version at all. Both are read, so the number only has to be
@@ -103,7 +109,13 @@ struct Listening {
 
 /// Reads one worker; `place` counts from 1. `None` with a warning where it is of a type that we do not run, or with a
 /// fault. Realms are read before transports, whose services refer to them.
-fn worker(cursor: &Cursor<'_>, place: usize, era: Era, listening: &mut Listening) -> Option<RouterConfig> {
+fn worker<'a>(
+    cursor: &Cursor<'a>,
+    place: usize,
+    era: Era,
+    listening: &mut Listening,
+    census: &Census<'a>,
+) -> Option<RouterConfig> {
     let mut dict = cursor.dict()?;
     let kind = dict.need("type")?;
     let name = kind.name()?;
@@ -139,7 +151,7 @@ fn worker(cursor: &Cursor<'_>, place: usize, era: Era, listening: &mut Listening
     }
     for cursor in cursors {
         listening.count += 1;
-        let Some(transport) = transport::read(&cursor, listening.count, &roster) else { continue };
+        let Some(transport) = transport::read(&cursor, listening.count, &roster, census) else { continue };
         listening.add(&cursor, &transport);
         transports.push(transport);
     }

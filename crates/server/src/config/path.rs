@@ -3,8 +3,10 @@
 //! Knows the service types of both generations (`pusher` and `publisher` are one service with two manners) and Stentor's
 //! own `demo`. Those of Crossbar.io that are missing are faults by name: their path would otherwise answer 404.
 
+use super::endpoint::EndpointConfig;
 use super::endpoint::Sort;
 use super::gate::{self, GateOptions};
+use super::hub::{self, Census, HubConfig};
 use super::reader::{Cursor, Dict, shown};
 use super::realm::Roster;
 use super::websocket::{self, WebSocketConfig};
@@ -78,6 +80,27 @@ pub enum PathConfig {
         /// What has to be shown for it.
         token: Option<Secret>,
     },
+    /// A WebSub hub.
+    WebSubHub(Box<HubConfig>),
+    /// What looks after all hubs of the node.
+    HubAdmin {
+        /// What has to be shown for it.
+        token: Secret,
+    },
+    /// The newest content of a hub's topics, with the links of discovery.
+    WebSubTopic {
+        /// The name of the hub.
+        hub: String,
+        /// A topic is this, which ends with a slash, and what follows the path and its slash in a request.
+        base_url: String,
+        /// Whether `base_url` was made from a loopback endpoint; without its port, if the system is to choose that.
+        base_url_derived: bool,
+    },
+    /// The publications of a hub's topics as server-sent events.
+    Sse {
+        /// The name of the hub.
+        hub: String,
+    },
 }
 
 /// The generation whose statuses a publisher answers with.
@@ -132,9 +155,15 @@ impl Default for JsonOptions {
 
 /// What the services of one transport have in common.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'s> {
+pub(super) struct Scope<'s, 'a> {
     pub(super) roster: &'s Roster,
+    /// The hubs of the whole node.
+    pub(super) census: &'s Census<'a>,
+    /// Unless it has a fault.
+    pub(super) endpoint: Option<&'s EndpointConfig>,
     pub(super) tls: bool,
+    /// The path of the service itself, without slashes at its ends.
+    pub(super) above: &'s str,
 }
 
 const PATH_TYPES: Sort<'static> = Sort {
@@ -153,6 +182,10 @@ const PATH_TYPES: Sort<'static> = Sort {
         "demo",
         "metrics",
         "health",
+        "websub-hub",
+        "hub-admin",
+        "websub-topic",
+        "sse",
     ],
     unsupported: &[
         "webhook",
@@ -175,7 +208,7 @@ const PATH_TYPES: Sort<'static> = Sort {
 const SEGMENT_BYTES_MAX: usize = 128;
 
 /// Reads a `paths` dictionary.
-pub(super) fn read_all(cursor: &Cursor<'_>, scope: Scope<'_>) -> Vec<(String, PathConfig)> {
+pub(super) fn read_all<'a>(cursor: &Cursor<'a>, scope: Scope<'_, 'a>) -> Vec<(String, PathConfig)> {
     let mut paths = Vec::new();
     for (name, cursor) in cursor.named() {
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
@@ -186,14 +219,15 @@ pub(super) fn read_all(cursor: &Cursor<'_>, scope: Scope<'_>) -> Vec<(String, Pa
                 shown(name)
             ));
         }
-        if let Some(path) = read(&cursor, scope) {
+        let above = format!("{}/{name}", scope.above);
+        if let Some(path) = read(&cursor, Scope { above: above.trim_matches('/'), ..scope }) {
             paths.push((name.to_owned(), path));
         }
     }
     paths
 }
 
-fn read(cursor: &Cursor<'_>, scope: Scope<'_>) -> Option<PathConfig> {
+fn read<'a>(cursor: &Cursor<'a>, scope: Scope<'_, 'a>) -> Option<PathConfig> {
     let mut dict = cursor.dict()?;
     let kind = dict.need("type")?;
     let path = match kind.name()? {
@@ -216,6 +250,15 @@ fn read(cursor: &Cursor<'_>, scope: Scope<'_>) -> Option<PathConfig> {
         "demo" => Some(PathConfig::Demo),
         "metrics" => token(&mut dict).map(|token| PathConfig::Metrics { token }),
         "health" => token(&mut dict).map(|token| PathConfig::Health { token }),
+        "websub-hub" => return hub::read(cursor, dict, scope).map(|hub| PathConfig::WebSubHub(Box::new(hub))),
+        "hub-admin" => hub::admin_token(cursor, &mut dict, scope.census).map(|token| PathConfig::HubAdmin { token }),
+        "websub-topic" => {
+            dict = dict.in_both_spellings();
+            let (hub, base_url) = (hub::belongs(&mut dict, scope.census), hub::base_url(&mut dict, scope));
+            let parts = hub.zip(base_url);
+            parts.map(|(hub, (base_url, base_url_derived))| PathConfig::WebSubTopic { hub, base_url, base_url_derived })
+        }
+        "sse" => hub::belongs(&mut dict, scope.census).map(|hub| PathConfig::Sse { hub }),
         "path" => dict.need("paths").map(|cursor| PathConfig::Nested { paths: read_all(&cursor, scope) }),
         other => {
             // The keys of a service that is not known cannot be judged.
@@ -227,7 +270,7 @@ fn read(cursor: &Cursor<'_>, scope: Scope<'_>) -> Option<PathConfig> {
     path
 }
 
-fn publisher(dict: &mut Dict<'_>, scope: Scope<'_>, dialect: PublisherKind) -> Option<PathConfig> {
+fn publisher(dict: &mut Dict<'_>, scope: Scope<'_, '_>, dialect: PublisherKind) -> Option<PathConfig> {
     let names = scope.roster.realm_and_role(dict);
     let options = gate::options(dict, scope.tls);
     names.map(|(realm, role)| PathConfig::Publisher { dialect, realm, role, options })

@@ -94,7 +94,16 @@ impl<'a> Cursor<'a> {
     /// A dictionary whose keys we have chosen, to be read key by key.
     pub(super) fn dict(&self) -> Option<Dict<'a>> {
         let entries = self.entries()?;
-        Some(Dict { path: self.path.clone(), line: self.node.line, rest: entries, known: Vec::new(), cx: self.cx })
+        let (path, line) = (self.path.clone(), self.node.line);
+        Some(Dict {
+            path,
+            line,
+            rest: entries,
+            known: Vec::new(),
+            spelling: Spelling::Snake,
+            section: None,
+            cx: self.cx,
+        })
     }
 
     /// The entries of a dictionary whose keys the user has chosen.
@@ -217,12 +226,36 @@ pub(super) struct Dict<'a> {
     pub(super) line: usize,
     rest: Vec<&'a Entry>,
     known: Vec<&'static str>,
+    spelling: Spelling,
+    /// A section whose keys may stand here as well.
+    section: Option<Box<Self>>,
     pub(super) cx: &'a Context<'a>,
 }
 
+/// How the keys of a dictionary may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    /// `max_lease_seconds`
+    Snake,
+    /// And `maxLeaseSeconds`.
+    SnakeOrCamel,
+}
+
 impl<'a> Dict<'a> {
+    /// Takes every key in camelCase too, as the settings of hosted hubs are written.
+    pub(super) fn in_both_spellings(self) -> Self {
+        Self { spelling: Spelling::SnakeOrCamel, ..self }
+    }
+
+    /// Takes the keys of this section as if they stood here, and here as if they stood there.
+    pub(super) fn and_section(mut self, key: &'static str) -> Self {
+        let section = self.dict(key).map(|section| Self { spelling: self.spelling, ..section });
+        Self { section: section.map(Box::new), ..self }
+    }
+
     pub(super) fn fault(&self, message: impl Into<String>) {
-        self.cx.fault(self.line, &self.path, message);
+        let place = self.section.as_deref().unwrap_or(self);
+        place.cx.fault(place.line, &place.path, message);
     }
 
     pub(super) fn advise(&self, message: impl Into<String>) {
@@ -248,10 +281,33 @@ impl<'a> Dict<'a> {
 
     /// An optional key for which null is a value like any other.
     pub(super) fn take_even_null(&mut self, key: &'static str) -> Option<Cursor<'a>> {
+        let found = self.take_here(key);
+        let Some(section) = &mut self.section else { return found };
+        match (found, section.take_here(key)) {
+            (Some(found), Some(twin)) => {
+                twin.fault("is also beside this section; write it once");
+                Some(found)
+            }
+            (found, twin) => found.or(twin),
+        }
+    }
+
+    fn take_here(&mut self, key: &'static str) -> Option<Cursor<'a>> {
         self.known.push(key);
         #[cfg(test)]
         self.cx.found.borrow_mut().asked.insert(key);
-        self.remove(key)
+        let found = self.remove(key);
+        let camel = camel_case(key);
+        if self.spelling == Spelling::Snake || camel == key {
+            return found;
+        }
+        match (found, self.remove(&camel)) {
+            (Some(found), Some(twin)) => {
+                twin.fault(format!("is '{key}' in another spelling, and both are there; write one of them"));
+                Some(found)
+            }
+            (found, twin) => found.or(twin),
+        }
     }
 
     /// A required key.
@@ -282,6 +338,13 @@ impl<'a> Dict<'a> {
     pub(super) fn flag(&mut self, key: &'static str, into: &mut bool) {
         if let Some(flag) = self.take(key).and_then(|cursor| cursor.flag()) {
             *into = flag;
+        }
+    }
+
+    /// A waiting time in milliseconds.
+    pub(super) fn milliseconds(&mut self, key: &'static str, range: RangeInclusive<u64>, into: &mut Duration) {
+        if let Some(found) = self.take(key).and_then(|cursor| cursor.integer(range)) {
+            *into = Duration::from_millis(found);
         }
     }
 
@@ -332,12 +395,31 @@ impl<'a> Dict<'a> {
 
     /// Ends the reading: every key nobody asked for is a fault that names the nearest one known here.
     pub(super) fn finish(self) {
+        if let Some(section) = self.section {
+            section.finish();
+        }
+        let camel: Vec<String> = match self.spelling {
+            Spelling::Snake => Vec::new(),
+            Spelling::SnakeOrCamel => self.known.iter().map(|key| camel_case(key)).collect(),
+        };
         for entry in &self.rest {
-            let hint = nearest(&entry.key, self.known.iter().copied());
+            let hint = nearest(&entry.key, self.known.iter().copied().chain(camel.iter().map(String::as_str)));
             let hint = hint.map(|key| format!("; did you mean '{key}'?")).unwrap_or_default();
             self.cx.fault(entry.line, &self.path, format!("unknown key '{}'{hint}", shown(&entry.key)));
         }
     }
+}
+
+/// `max_lease_seconds` as `maxLeaseSeconds`.
+fn camel_case(key: &str) -> String {
+    let mut words = key.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut camel, word| {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+        camel
+    })
 }
 
 /// A key chosen by the user, for a message in single quotation marks.

@@ -92,6 +92,10 @@ pub enum Match {
     Wildcard,
 }
 
+/// The words for the three.
+pub(super) const MATCHES: [(&str, Match); 3] =
+    [("exact", Match::Exact), ("prefix", Match::Prefix), ("wildcard", Match::Wildcard)];
+
 /// The names that other parts of a router may refer to. Kept apart from `RealmConfig`, so that a fault inside a realm
 /// does not make every reference to it a fault too.
 #[derive(Debug, Default)]
@@ -250,8 +254,7 @@ fn role(cursor: &Cursor<'_>, names: &mut Vec<String>) -> Option<RoleConfig> {
 fn permission(cursor: &Cursor<'_>) -> Option<PermissionConfig> {
     let mut dict = cursor.dict()?;
     let uri = dict.need("uri");
-    let words = [("exact", Match::Exact), ("prefix", Match::Prefix), ("wildcard", Match::Wildcard)];
-    let explicit = dict.take("match").map(|cursor| cursor.choice(&words));
+    let explicit = dict.take("match").map(|cursor| cursor.choice(&MATCHES));
     let mut permission = PermissionConfig {
         uri: String::new(),
         matching: Match::Exact,
@@ -303,7 +306,7 @@ fn rights(dict: &mut Dict<'_>, into: &mut PermissionConfig) -> bool {
 
 /// The URI and how it is matched. Without an explicit `match`, a star at the end makes a prefix and an empty component
 /// a wildcard; with one, both are ordinary text.
-fn pattern(cursor: &Cursor<'_>, explicit: Option<Option<Match>>) -> Option<(String, Match)> {
+pub(super) fn pattern(cursor: &Cursor<'_>, explicit: Option<Option<Match>>) -> Option<(String, Match)> {
     let text = cursor.text()?;
     if !has_uri_characters(text) {
         cursor.must("a URI without blanks and '#'");

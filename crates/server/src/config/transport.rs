@@ -1,6 +1,7 @@
 //! Transports of a router: a WebSocket endpoint, or a web server with services on its paths.
 
 use super::endpoint::{self, EndpointConfig, Sort};
+use super::hub::Census;
 use super::limits::{self, LimitsConfig};
 use super::path::{self, PathConfig};
 use super::reader::{Cursor, Dict};
@@ -80,7 +81,12 @@ const TRANSPORT_TYPES: Sort<'static> = Sort {
 };
 
 /// Reads one transport; `place` counts from 1 over the whole node.
-pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option<TransportConfig> {
+pub(super) fn read<'a>(
+    cursor: &Cursor<'a>,
+    place: usize,
+    roster: &Roster,
+    census: &Census<'a>,
+) -> Option<TransportConfig> {
     let mut dict = cursor.dict()?;
     let id = dict.take("id").and_then(|cursor| cursor.name().map(str::to_owned));
     let endpoint = dict.need("endpoint");
@@ -95,7 +101,8 @@ pub(super) fn read(cursor: &Cursor<'_>, place: usize, roster: &Roster) -> Option
     let tls = endpoint.as_ref().is_some_and(EndpointConfig::has_tls);
     let limits = limits::read(&mut dict);
     let kind = if name == "web" {
-        let paths = dict.need("paths").map(|cursor| path::read_all(&cursor, path::Scope { roster, tls }));
+        let scope = path::Scope { roster, census, endpoint: endpoint.as_ref(), tls, above: "" };
+        let paths = dict.need("paths").map(|cursor| path::read_all(&cursor, scope));
         let options = options(&mut dict, tls);
         TransportKind::Web { paths: paths.unwrap_or_default(), options }
     } else {

@@ -3,12 +3,14 @@
 //! hyper parses and writes HTTP, and `express` the plainest publications; this room decides. A request is matched to the service with the longest path, and a
 //! service answers everything below its path, as in Crossbar.
 
+mod admin;
 mod alarm;
 mod call;
 mod crowd;
 mod download;
 mod express;
 mod files;
+mod hub;
 mod intake;
 mod page;
 mod patience;
@@ -18,14 +20,17 @@ mod reply;
 mod scrape;
 mod serve;
 mod site;
+mod topic;
 mod upgrade;
 mod vitals;
 mod watch;
 
+pub use admin::AdminService;
 pub use call::CallService;
 pub use crowd::{Bounds, Crowd, House, Place, Refused};
 pub use files::Files;
 pub use files::Listing;
+pub use hub::HubService;
 pub use page::{Caching, CrossOrigin, DEMO_CLIENT, DEMO_PAGE};
 pub use page::{JsonPage, NodeInfo};
 pub use patience::Limits;
@@ -33,6 +38,7 @@ pub use push::{PushService, Submitter};
 pub use scrape::{Stage, Watch};
 pub use serve::{Arrival, Front, Ingress, Remote, StatusPage, heard, serve};
 pub use site::{Service, Site};
+pub use topic::{StreamService, TopicService};
 pub(crate) use watch::is_loopback;
 pub use watch::{Subject, Token, WatchService};
 

@@ -27,7 +27,7 @@ use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
 use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
-use crate::realm::{Published, Realm};
+use crate::realm::{Published, Realm, Way};
 
 /// Items of a batch that are published before other tasks of the thread have their turn.
 const BATCH_TURN_ITEMS: usize = 64;
@@ -190,7 +190,7 @@ impl Submitter {
     }
 }
 
-fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
+pub(super) fn head<'r>(gate: &Gate, request: &'r Request<Incoming>, remote: Remote) -> Head<'r> {
     let headers = request.headers();
     let mut types = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
     let content_type = match (types.next(), types.next()) {
@@ -238,7 +238,10 @@ impl PushService {
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
         let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
         let outcome = match outcome {
-            Ok(media) => self.publish_all(media, &body, shard).await,
+            Ok(media) => match idempotency(request.headers()) {
+                Ok(key) => self.publish_all(media, &body, key, shard).await,
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         let (status, reply) = match &outcome {
@@ -279,20 +282,42 @@ impl PushService {
         if !conditions.admits_plain(head) || body.trim_ascii_start().first() == Some(&b'[') {
             return None;
         }
+        let submitter = &self.submitter;
+        let submission = body::parse_publish(body);
+        if submission.as_ref().is_ok_and(|submission| submitter.realm.is_logged(&submission.topic)) {
+            return None;
+        }
         // Whoever is refused has left no trace, so that the long way finds the same and says why.
         conditions.gate.verify(query, body, shard.clock.timestamp()?).ok()?;
         drop(conditions);
-        let published = body::parse_publish(body).and_then(|submission| self.publish(submission, shard));
+        let published = submission.and_then(|Submission { topic, args, kwargs, options }| {
+            let payload = Payload { serializer: Serializer::Json, args, kwargs };
+            let published = submitter.realm.publish(shard, &submitter.identity, &topic, &options, payload);
+            published.map_err(|refusal| router_refusal(&refusal))
+        });
         if published.is_err() {
             shard.meters.submissions_refused.increment();
         }
         Some(published.map(|published| (self.name.success_status(), answer::published(published.publication))))
     }
 
-    async fn publish_all(&self, media: Media, body: &[u8], shard: &Rc<Shard>) -> Result<Outcome, Refusal> {
+    async fn publish_all(
+        &self,
+        media: Media,
+        body: &[u8],
+        key: Option<&str>,
+        shard: &Rc<Shard>,
+    ) -> Result<Outcome, Refusal> {
         match batch::split(media, body)? {
             Posted::Single(item) => {
-                body::parse_publish(item).and_then(|submission| self.publish(submission, shard)).map(Outcome::One)
+                match body::parse_publish(item).and_then(|submission| self.publish(submission, key, shard))? {
+                    Way::Direct(published) => Ok(Outcome::One(published)),
+                    // Boxed, so that a publication that goes straight through does not carry this state around.
+                    logged => {
+                        let published = Box::pin(logged.arrived()).await;
+                        published.map(Outcome::One).map_err(|refusal| router_refusal(&refusal))
+                    }
+                }
             }
             // Boxed, so that a single publication does not carry its state around.
             Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
@@ -307,11 +332,20 @@ impl PushService {
             if place % BATCH_TURN_ITEMS == BATCH_TURN_ITEMS - 1 {
                 tokio::task::yield_now().await;
             }
-            items.push(item.and_then(|submission| self.publish(submission, shard)).map(|published| {
-                receivers += published.receivers;
-                published.publication
-            }));
+            items.push(item.and_then(|submission| self.publish(submission, None, shard)));
         }
+        // All are on their way before the first is waited for, so that a log takes them together.
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            outcomes.push(match item {
+                Ok(way) => way.arrived().await.map_err(|refusal| router_refusal(&refusal)).map(|published| {
+                    receivers += published.receivers;
+                    published.publication
+                }),
+                Err(refusal) => Err(refusal),
+            });
+        }
+        let items = outcomes;
         let refused = items.iter().filter(|item| item.is_err()).count();
         shard.meters.submissions_refused.add(refused as u64);
         let published = items.len() - refused;
@@ -319,13 +353,21 @@ impl PushService {
         Outcome::Batch { status, body: body.into(), published, refused, receivers }
     }
 
-    fn publish(&self, submission: Submission<'_>, shard: &Rc<Shard>) -> Result<Published, Refusal> {
+    fn publish(&self, submission: Submission<'_>, key: Option<&str>, shard: &Rc<Shard>) -> Result<Way, Refusal> {
         let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
         self.submitter
             .realm
-            .publish(shard, &self.submitter.identity, &submission.topic, &submission.options, payload)
+            .submit(shard, &self.submitter.identity, &submission.topic, &submission.options, payload, key)
             .map_err(|refusal| router_refusal(&refusal))
     }
+}
+
+/// The `Idempotency-Key`, which means something on logged topics only.
+fn idempotency(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= 255);
+    let refusal = || Refusal::new(RefusalKind::Malformed, "must have 1 to 255 visible ASCII characters");
+    text.map(Some).ok_or_else(|| refusal().at("Idempotency-Key"))
 }
 
 fn ending(outcome: &Result<Outcome, Refusal>) -> Ending<'_> {

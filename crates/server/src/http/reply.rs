@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
+use tokio::sync::mpsc;
 
 use super::download::Download;
 
@@ -22,6 +23,8 @@ pub(crate) enum Octets {
     Whole(Full<Bytes>),
     /// It comes from a file, piece by piece.
     Download(Box<Download>),
+    /// It comes as it happens, and nobody knows when it ends.
+    Stream(mpsc::Receiver<Bytes>),
 }
 
 impl Default for Octets {
@@ -38,6 +41,7 @@ impl Body for Octets {
         match self.get_mut() {
             Self::Whole(octets) => Pin::new(octets).poll_frame(cx).map_err(|never| match never {}),
             Self::Download(download) => download.poll_frame(cx),
+            Self::Stream(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
@@ -45,6 +49,7 @@ impl Body for Octets {
         match self {
             Self::Whole(octets) => octets.is_end_stream(),
             Self::Download(download) => download.left() == 0,
+            Self::Stream(_) => false,
         }
     }
 
@@ -52,6 +57,7 @@ impl Body for Octets {
         match self {
             Self::Whole(octets) => octets.size_hint(),
             Self::Download(download) => SizeHint::with_exact(download.left()),
+            Self::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -61,6 +67,13 @@ pub(crate) fn with_body(status: u16, media_type: &'static str, body: impl Into<B
     let mut reply = Response::new(Octets::Whole(Full::new(body.into())));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    reply
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: u16) -> Reply {
+    let mut reply = Response::new(Octets::default());
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     reply
 }
 

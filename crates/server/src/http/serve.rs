@@ -33,6 +33,7 @@ use crate::fanout::shard::Shard;
 use crate::meter::{Meters, Reason};
 use crate::socket::SocketService;
 use crate::socket::io::Stream;
+use crate::task;
 
 /// What one transport does with its connections.
 #[derive(Debug)]
@@ -110,6 +111,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn meters(&self) -> &Meters {
         &self.shard.meters
+    }
+
+    /// Starts a task on the thread of this connection.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        task::spawn(&self.shard, future);
     }
 }
 
@@ -375,6 +381,13 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
         Service::NodeInfo(info) => info.reply(shard.clock.uptime()),
         Service::Demo => page::demo(rest),
         Service::Watch(service) => Box::pin(service.answer(request.method(), rest, request.headers())).await,
+        Service::Hub(service) => Box::pin(service.answer(request, client, shard)).await,
+        Service::Topic(service) => Box::pin(service.answer(request, rest, client)).await,
+        Service::Stream(service) => service.answer(request, client),
+        Service::Admin(service) => {
+            let rest = rest.to_owned();
+            Box::pin(service.answer(request, &rest, client)).await
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{CallService, Files, JsonPage, NodeInfo, PushService, StatusPage, WatchService};
+use super::{
+    AdminService, CallService, Files, HubService, JsonPage, NodeInfo, PushService, StatusPage, StreamService,
+    TopicService, WatchService,
+};
 use crate::socket::SocketService;
 
 /// What answers below one path.
@@ -26,6 +29,14 @@ pub enum Service {
     Demo,
     /// Metrics or health.
     Watch(WatchService),
+    /// A WebSub hub.
+    Hub(Arc<HubService>),
+    /// The administration of the hubs.
+    Admin(Arc<AdminService>),
+    /// Topics of a hub.
+    Topic(TopicService),
+    /// A stream of any topic of a hub.
+    Stream(StreamService),
 }
 
 #[derive(Debug)]

@@ -67,7 +67,7 @@ impl Token {
 
     /// Whether a request shows it. Authentication codes are compared instead of the texts, and in constant time, so the
     /// time it takes says nothing about the token.
-    fn is_shown(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_shown(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return false };
         let Some((scheme, token)) = value.as_bytes().split_at_checked(b"Bearer ".len()) else { return false };

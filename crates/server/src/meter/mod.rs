@@ -90,13 +90,15 @@ meters! {
 pub struct Tally {
     serving: Arc<[Arc<Meters>]>,
     accepting: Arc<Meters>,
+    hubs: Arc<Meters>,
 }
 
 impl Tally {
-    /// Meters for so many threads that serve, and for the one that accepts connections.
+    /// Meters for so many threads that serve, for the one that accepts connections, and for that of the hubs.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { serving: (0..threads).map(|_| Arc::default()).collect(), accepting: Arc::default() }
+        let serving = (0..threads).map(|_| Arc::default()).collect();
+        Self { serving, accepting: Arc::default(), hubs: Arc::default() }
     }
 
     /// The meters of each thread that serves.
@@ -110,11 +112,17 @@ impl Tally {
         &self.accepting
     }
 
+    /// The meters of the hubs' thread.
+    #[must_use]
+    pub const fn hubs(&self) -> &Arc<Meters> {
+        &self.hubs
+    }
+
     /// The sum over all threads.
     #[must_use]
     pub fn sum(&self) -> Meters {
         let sum = Meters::default();
-        self.serving.iter().chain([&self.accepting]).for_each(|part| sum.absorb(part));
+        self.serving.iter().chain([&self.accepting, &self.hubs]).for_each(|part| sum.absorb(part));
         sum
     }
 }

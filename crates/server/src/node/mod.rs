@@ -1,6 +1,7 @@
 //! A running node: threads, listeners, signals, and the wiring from the configuration to services.
 
 mod descriptors;
+mod hubs;
 mod listen;
 pub mod preflight;
 mod run;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
+use super::hubs::{self, Hubs};
 use super::listen::{self, Accepted, Incoming};
 use super::wiring::{self, Echo, Wired};
 use crate::clock::Clock;
@@ -57,6 +58,7 @@ pub struct Open {
 pub struct Running {
     config: NodeConfig,
     wired: Vec<Wired>,
+    hubs: Hubs,
     /// Closes the listeners.
     closing: watch::Sender<bool>,
     listeners: Vec<tokio::task::JoinHandle<()>>,
@@ -76,21 +78,13 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     let mut seed = random_seed;
     let tally = Tally::new(settings.threads.max(1));
     let clock = Arc::new(Clock::default());
-    let wiring::Wiring { routers: wired, watch } = wiring::wire(&config, settings.echo, (&tally, &clock), &mut seed)
-        .map_err(|sentence| StartError(vec![sentence]))?;
-    let (listeners, faults): (Vec<_>, Vec<_>) = config
-        .routers
-        .iter()
-        .zip(&wired)
-        .flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts))
-        .map(|(transport, ingress)| (transport, ingress, listen::open(&transport.endpoint, scheme(&transport.kind))))
-        .partition(|(.., listener)| listener.is_ok());
-    if !faults.is_empty() {
-        let sentence = |(transport, _, outcome): (&crate::config::TransportConfig, _, Result<_, String>)| {
-            format!("transport {}: {}", transport.id, outcome.err().unwrap_or_default())
-        };
-        return Err(StartError(faults.into_iter().map(sentence).collect()));
-    }
+    let listeners = open_all(&config)?;
+    let urls: Vec<String> = listeners.iter().map(|listener| listener.url.clone()).collect();
+    let fault = |sentence| StartError(vec![sentence]);
+    let directories = wiring::directories(&config, &mut seed);
+    let hubs = hubs::start(&config, (&urls, &directories), (tally.hubs(), &clock), &mut seed).map_err(fault)?;
+    let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), (&hubs, &urls, directories), &mut seed);
+    let wiring::Wiring { routers: wired, watch } = wiring.map_err(fault)?;
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
     let mut senders = Vec::new();
@@ -107,8 +101,9 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     }
     let mut open = Vec::new();
     let mut accepting = Vec::new();
-    for (transport, ingress, listener) in listeners {
-        let listener = listener.map_err(|sentence| StartError(vec![sentence]))?;
+    let transports =
+        config.routers.iter().zip(&wired).flat_map(|(router, wired)| router.transports.iter().zip(&wired.fronts));
+    for ((transport, ingress), listener) in transports.zip(listeners) {
         let (address, url) = (listener.address.clone(), listener.url.clone());
         info!(transport = %transport.id, %address, %url, "listening");
         open.push(Open { transport: transport.id.clone(), address, url });
@@ -116,7 +111,19 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         accepting.push(tokio::spawn(listen::accept(listener, ingress, senders.clone(), meters, closed.clone())));
     }
     watch.enter(Stage::Ready);
-    Ok(Running { config, wired, closing, listeners: accepting, shutdown, threads, watch, open })
+    Ok(Running { config, wired, hubs, closing, listeners: accepting, shutdown, threads, watch, open })
+}
+
+/// Opens every endpoint, or tells all that is wrong with them.
+fn open_all(config: &NodeConfig) -> Result<Vec<listen::Listener>, StartError> {
+    let (mut open, mut faults) = (Vec::new(), Vec::new());
+    for transport in config.routers.iter().flat_map(|router| &router.transports) {
+        match listen::open(&transport.endpoint, scheme(&transport.kind)) {
+            Ok(listener) => open.push(listener),
+            Err(sentence) => faults.push(format!("transport {}: {sentence}", transport.id)),
+        }
+    }
+    if faults.is_empty() { Ok(open) } else { Err(StartError(faults)) }
 }
 
 /// What clients of a transport speak.
@@ -152,7 +159,7 @@ impl Running {
 
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, watch, wired, .. } = self;
+        let Self { closing, listeners, shutdown, threads, watch, wired, hubs, .. } = self;
         watch.enter(Stage::Draining);
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
@@ -165,11 +172,14 @@ impl Running {
         for realm in wired.iter().flat_map(|wired| wired.directory.0.values()) {
             realm.drain();
         }
+        hubs.all().iter().for_each(|hub| hub.end_streams());
         shutdown.send_replace(true);
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().map(JoinHandle::join).all(|one| one.is_ok()));
         if !joined.await.unwrap_or(false) {
             debug!("a thread had panicked");
         }
+        // Behind the threads: what they still accept is in the log when the hubs look for the last time.
+        drop(tokio::task::spawn_blocking(|| hubs.stop()).await);
         let meters = watch.sum();
         let closed = |reason| meters.closed.get(reason);
         info!(

@@ -22,16 +22,18 @@ use stentor_websocket::handshake::{NullOrigin, Origins};
 use stentor_websocket::keepalive::{self, SignOfLife};
 
 use super::descriptors;
+use super::hubs::Hubs;
 use crate::clock::{Clock, ticks_of};
 use crate::config::{
     self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
     RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
-    BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, Ingress, JsonPage, Limits,
-    Listing, NodeInfo, PushService, Service, Site, StatusPage, Subject, Submitter, Token, Watch, WatchService,
-    is_loopback,
+    AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService,
+    Ingress, JsonPage, Limits, Listing, NodeInfo, PushService, Service, Site, StatusPage, StreamService, Subject,
+    Submitter, Token, TopicService, Watch, WatchService, is_loopback,
 };
+use crate::hub::Hub;
 use crate::meter::{Gauge, Tally};
 use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
@@ -67,31 +69,51 @@ pub enum Echo {
     Refused,
 }
 
-/// Builds everything that a configuration asks for. `seed` feeds identifiers.
+/// Builds everything that a configuration asks for. `urls` are those of the transports, in its order; `seed` feeds
+/// identifiers.
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub fn wire(
+pub(super) fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
+    (hubs, urls, directories): (&Hubs, &[String], Vec<Arc<Directory>>),
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
-    let directories: Vec<_> = config.routers.iter().map(|router| directory(router, seed)).collect();
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
     let house = House::new(descriptors::for_connections());
-    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch) };
-    let wire = |(router, directory)| wire_router(router, directory, &shared, echo, seed);
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
+    let mut urls = urls.iter().cloned();
+    let wire = |(router, directory)| wire_router(router, directory, &mut urls, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
     Ok(Wiring { routers, watch })
 }
 
 /// What all routers of a node have in common.
-struct Shared {
+struct Shared<'h> {
     memories: Arc<Memories>,
     house: Arc<House>,
     watch: Arc<Watch>,
+    hubs: &'h Hubs,
+}
+
+/// The realms of each router.
+pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+    config.routers.iter().map(|router| directory(router, seed)).collect()
+}
+
+/// Who publishes for the node itself: nobody but a role.
+pub(super) fn internal_identity(role: &str, seed: u64) -> Identity {
+    Identity {
+        session: SessionId::from_random(seed),
+        authid: "".into(),
+        authrole: role.into(),
+        authmethod: "internal",
+        authprovider: "static",
+        features: Features::default(),
+    }
 }
 
 fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Directory> {
@@ -105,14 +127,16 @@ fn directory(config: &RouterConfig, seed: &mut impl FnMut() -> u64) -> Arc<Direc
 fn wire_router(
     config: &RouterConfig,
     directory: Arc<Directory>,
-    shared: &Shared,
+    urls: &mut impl Iterator<Item = String>,
+    shared: &Shared<'_>,
     echo: Echo,
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wired, String> {
     let mut fronts = Vec::new();
     for transport in &config.transports {
         let unfinished = Arc::new(Unfinished::new(transport.limits.bodies_bytes_max));
-        let mut builder = Builder { directory: &directory, shared, open: Arc::default(), unfinished, echo, seed };
+        let url = urls.next().unwrap_or_default();
+        let mut builder = Builder { directory: &directory, shared, url, open: Arc::default(), unfinished, echo, seed };
         fronts.push(Arc::new(builder.ingress(transport)?));
     }
     Ok(Wired { directory, fronts })
@@ -152,7 +176,9 @@ fn settings(realm: &RealmConfig) -> Settings {
 
 struct Builder<'b, S> {
     directory: &'b Arc<Directory>,
-    shared: &'b Shared,
+    shared: &'b Shared<'b>,
+    /// Where the transport is reached.
+    url: String,
     /// The WebSocket connections of the transport, over all its paths.
     open: Arc<Gauge>,
     /// What is held of unfinished messages on it.
@@ -246,11 +272,42 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(_)
+            | PathConfig::HubAdmin { .. }
+            | PathConfig::WebSubTopic { .. }
+            | PathConfig::Sse { .. } => self.hub_service(path, config)?,
             PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
             PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
         };
         site.add(path, service);
         Ok(())
+    }
+
+    /// A hub, or a path that stands around one.
+    fn hub_service(&self, path: &str, config: &PathConfig) -> Result<Service, String> {
+        Ok(match config {
+            PathConfig::WebSubHub(config) => {
+                let hub = self.hub(path, &config.name)?;
+                let gate = config.publish.as_ref().map(gate_options);
+                Service::Hub(Arc::new(HubService::new(hub, gate, Arc::clone(&self.shared.memories))))
+            }
+            PathConfig::HubAdmin { token } => Service::Admin(Arc::new(AdminService {
+                token: Token::new(token),
+                hubs: self.shared.hubs.all().to_vec(),
+            })),
+            PathConfig::WebSubTopic { hub, base_url, base_url_derived } => {
+                // A URL made from the endpoint has the port that the system chose.
+                let base_url = if *base_url_derived { format!("{}/{path}/", self.url) } else { base_url.clone() };
+                Service::Topic(TopicService { hub: self.hub(path, hub)?, base_url })
+            }
+            PathConfig::Sse { hub } => Service::Stream(StreamService { hub: self.hub(path, hub)? }),
+            _ => return Err(format!("path \"{path}\" is no hub's")),
+        })
+    }
+
+    fn hub(&self, path: &str, name: &str) -> Result<Arc<Hub>, String> {
+        let hub = self.shared.hubs.get(name).cloned();
+        hub.ok_or_else(|| format!("path \"{path}\" names the hub {name}, which this node has not"))
     }
 
     fn watch_service(&self, subject: Subject, token: Option<&Secret>) -> Service {
@@ -259,14 +316,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
 
     fn submitter(&mut self, path: &str, realm: &str, role: &str, options: &GateOptions) -> Result<Submitter, String> {
         let realm = self.directory.get(realm).ok_or_else(|| format!("path \"{path}\" names no realm of its router"))?;
-        let identity = Arc::new(Identity {
-            session: SessionId::from_random((self.seed)()),
-            authid: "".into(),
-            authrole: role.into(),
-            authmethod: "internal",
-            authprovider: "static",
-            features: Features::default(),
-        });
+        let identity = Arc::new(internal_identity(role, (self.seed)()));
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
         Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))
@@ -446,6 +496,9 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
             (PathConfig::Caller { options, .. }, Service::Call(service)) => {
                 service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
+            (PathConfig::WebSubHub(config), Service::Hub(service)) => {
+                service.set_gate(config.publish.as_ref().map(gate_options));
+            }
             _ => {}
         }
     }
@@ -487,6 +540,7 @@ fn strip(path: &mut PathConfig) {
     match path {
         PathConfig::WebSocket(socket) => socket.auth = AuthConfig::default(),
         PathConfig::Publisher { options, .. } | PathConfig::Caller { options, .. } => *options = GateOptions::default(),
+        PathConfig::WebSubHub(hub) => hub.publish = None,
         PathConfig::Nested { paths } => paths.iter_mut().for_each(|(_, path)| strip(path)),
         _ => {}
     }

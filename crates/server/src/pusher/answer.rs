@@ -54,6 +54,8 @@ pub enum RefusalKind {
     Unavailable,
     /// The callee did not answer in time.
     CalleeTimeout,
+    /// The log of the topic has reached its limit.
+    Full,
 }
 
 /// The one table from kinds to statuses.
@@ -76,6 +78,7 @@ pub const fn status_of(kind: &RefusalKind) -> u16 {
         RefusalKind::CalleeFault => 502,
         RefusalKind::Unavailable => 503,
         RefusalKind::CalleeTimeout => 504,
+        RefusalKind::Full => 507,
     }
 }
 
@@ -132,6 +135,7 @@ impl Refusal {
             "wamp.error.no_such_procedure" => RefusalKind::NoSuchProcedure,
             "wamp.error.timeout" => RefusalKind::CalleeTimeout,
             "wamp.error.runtime_error" => RefusalKind::CalleeFault,
+            "stentor.error.log_full" => RefusalKind::Full,
             "wamp.error.canceled" | "wamp.error.unavailable" | "wamp.error.authorization_failed" => {
                 RefusalKind::Unavailable
             }

@@ -153,16 +153,23 @@ impl Http {
     async fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let length = usize::from_str_radix(&self.line().await, 16).unwrap();
-            while self.buffer.len() < length + 2 {
-                assert!(self.read().await, "a chunk broke off");
-            }
-            body.extend(self.buffer.drain(..length));
-            self.buffer.drain(..2);
-            if length == 0 {
+            let chunk = self.chunk().await;
+            if chunk.is_empty() {
                 return body;
             }
+            body.extend(chunk);
         }
+    }
+
+    /// One chunk of a body that does not end.
+    pub(crate) async fn chunk(&mut self) -> Vec<u8> {
+        let length = usize::from_str_radix(&self.line().await, 16).unwrap();
+        while self.buffer.len() < length + 2 {
+            assert!(self.read().await, "a chunk broke off");
+        }
+        let chunk = self.buffer.drain(..length).collect();
+        self.buffer.drain(..2);
+        chunk
     }
 
     async fn line(&mut self) -> String {

@@ -10,9 +10,12 @@
 mod client;
 mod house;
 mod http;
+mod receiver;
 
 mod caller;
 mod cli;
+mod courier;
+mod courier_cost;
 mod downloads;
 mod endpoints;
 mod express;
@@ -22,6 +25,9 @@ mod hostile_http;
 mod hostile_memory;
 mod hostile_socket;
 mod http_layer;
+mod hub;
+mod hub_bridge;
+mod hub_topics;
 mod lifetime;
 mod pressure;
 mod pusher_batch;

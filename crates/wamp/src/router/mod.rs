@@ -17,7 +17,7 @@ use crate::identity::{Identity, Member};
 use crate::message::{ClientMessage, Payload, RequestKind, RouterMessage};
 use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::permission::{Deed, Grant, Permissions};
-use crate::publish_options::{OptionFault, PublishOptions, flag};
+use crate::publish_options::{Filter, OptionFault, PublishOptions, flag};
 use crate::session::{Admission, RequestIds};
 use crate::uri::{self, Match, Rule, reason};
 use crate::value::{Dict, Value};
@@ -128,7 +128,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(error: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    /// A refusal with this error, for this reason.
+    #[must_use]
+    pub fn new(error: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { error, message: message.into() }
     }
 
@@ -362,12 +364,17 @@ impl<P: Clone> Router<P> {
         options: &'r PublishOptions,
         publication: PublicationId,
     ) -> Result<Fanout<'r, P>, Refusal> {
-        let details = self.publication_details(by, topic, options)?;
+        let details = self.judge(by, topic, options)?;
         let without = options.exclude_me.then_some(by.session);
-        Ok(self.fan_out(publication, topic, &details, without, options.filter.as_deref()))
+        Ok(self.distribute(publication, topic, &details, without, options.filter.as_deref()))
     }
 
-    fn publication_details(&self, by: &Identity, topic: &str, options: &PublishOptions) -> Result<Dict, Refusal> {
+    /// Whether a publication may be made, and the details of its events. Whoever keeps it in a log first distributes it later
+    /// with [`Self::distribute`].
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn judge(&self, by: &Identity, topic: &str, options: &PublishOptions) -> Result<Dict, Refusal> {
         self.well_formed("topic", topic, Match::Exact)?;
         if uri::is_reserved(topic) {
             return Err(Refusal::new(
@@ -409,13 +416,28 @@ impl<P: Clone> Router<P> {
         publication: PublicationId,
         payload: &Payload<'_>,
     ) -> Result<(), Refusal> {
-        let details = self.publication_details(by, topic, options)?;
+        let details = self.judge(by, topic, options)?;
+        self.retain_judged(topic, details, options.filter.as_deref(), publication, payload)
+    }
+
+    /// The same for a publication that was judged before.
+    ///
+    /// # Errors
+    /// When the room for retained events is used up.
+    pub fn retain_judged(
+        &mut self,
+        topic: &str,
+        details: Dict,
+        filter: Option<&Filter>,
+        publication: PublicationId,
+        payload: &Payload<'_>,
+    ) -> Result<(), Refusal> {
         // An event without a payload takes the last one away, or a topic once used would be kept for ever.
         if payload.args.is_none() && payload.kwargs.is_none() {
             self.broker.forget(topic);
             return Ok(());
         }
-        let event = broker::retained(publication, details, payload, options.filter.as_deref());
+        let event = broker::retained(publication, details, payload, filter);
         self.broker.retain(topic, event).map_err(|broker::RetentionFull| {
             Refusal::new(reason::UNAVAILABLE, "the room for retained events is used up")
         })
@@ -424,16 +446,17 @@ impl<P: Clone> Router<P> {
     /// The receivers of an event of the router's own.
     pub fn own_event(&mut self, event: &OwnEvent) -> Fanout<'_, P> {
         let publication = PublicationId::from_random(self.rng.u64(..));
-        self.fan_out(publication, event.topic, &Dict::new(), event.about, None)
+        self.distribute(publication, event.topic, &Dict::new(), event.about, None)
     }
 
-    fn fan_out<'r>(
+    /// The receivers of a publication that was judged before.
+    pub fn distribute<'r>(
         &'r self,
         publication: PublicationId,
         topic: &str,
         details: &Dict,
         without: Option<SessionId>,
-        filter: Option<&'r crate::publish_options::Filter>,
+        filter: Option<&'r Filter>,
     ) -> Fanout<'r, P> {
         let mut matched = Vec::new();
         self.broker.each_match(topic, &mut |subscription| {

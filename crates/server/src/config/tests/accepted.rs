@@ -24,6 +24,13 @@ fn sound(text: &str, syntax: Syntax) -> NodeConfig {
     report.config.unwrap()
 }
 
+fn store() -> StoreConfig {
+    StoreConfig {
+        kind: StoreKind::Sqlite { path: "/node/store.sqlite".into() },
+        limits: stentor_store::Limits::default(),
+    }
+}
+
 fn everything(uri: &str, matching: Match) -> PermissionConfig {
     PermissionConfig {
         uri: uri.to_owned(),
@@ -81,7 +88,7 @@ fn the_standalone_node_of_the_reference() {
     // Anonymous clients have the rights of the only role.
     realm.roles.push(RoleConfig { name: "anonymous".to_owned(), ..realm.roles[0].clone() });
     let router = RouterConfig { place: 0, id: "worker001".to_owned(), realms: vec![realm], transports };
-    assert_eq!(config, NodeConfig { routers: vec![router] });
+    assert_eq!(config, NodeConfig { routers: vec![router], store: store() });
 }
 
 #[test]
@@ -137,7 +144,7 @@ fn template_node(dialect: PublisherKind) -> NodeConfig {
     let transports = vec![TransportConfig { id: "transport001".to_owned(), kind, endpoint: tcp(8080), limits }];
     let router =
         RouterConfig { place: 0, id: "worker001".to_owned(), realms: vec![realm("realm1", "anonymous")], transports };
-    NodeConfig { routers: vec![router] }
+    NodeConfig { routers: vec![router], store: store() }
 }
 
 #[test]

@@ -61,3 +61,16 @@ fn documented_examples_are_accepted_and_no_key_is_missing() {
     // Editors write it, people do not.
     assert_eq!(missing, [&"$schema"]);
 }
+
+#[test]
+fn documented_options_of_a_hub_are_the_defaults() {
+    let config = sound(&uncommented(&["#: ", "#= "]));
+    let TransportKind::Web { paths, .. } = &config.routers[0].transports[0].kind else { panic!("web") };
+    let found = paths.iter().find_map(|(_, path)| match path {
+        PathConfig::WebSubHub(hub) => Some(hub),
+        _ => None,
+    });
+    let hub = found.unwrap();
+    assert_eq!(hub.options, stentor_websub::options::HubOptions::new(hub.options.hub_url.clone()));
+    assert_eq!(hub.delivery, stentor_delivery::Options::default());
+}

@@ -3,6 +3,7 @@
 mod accepted;
 mod default;
 mod faults;
+mod hub;
 mod robust;
 
 use super::{Report, Surroundings, Syntax, parse};

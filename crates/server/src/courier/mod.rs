@@ -1,0 +1,206 @@
+//! Sends requests to strangers, where a guard allows it: webhooks, verifications, content.
+//!
+//! It knows HTTP as a client speaks it, TLS, names and addresses, and keeps connections that can be used again. It does not
+//! know hubs: whether to send, when to try again and what an answer means is the business of those who send. Redirects are
+//! followed by [`fetch`] only (WebSub forbids it everywhere else; items 32 and 54 of the house's checklist).
+//!
+//! A courier lives on one thread and starts its tasks there, so it wants a `LocalSet` around it. It never fails: every
+//! ending of a request is a [`Return`], and whoever drops the future of [`Courier::send`] breaks the request off.
+
+mod answer;
+mod connection;
+mod dial;
+mod fetch;
+mod goal;
+mod parcel;
+mod pool;
+mod resolve;
+mod roots;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use stentor_delivery::{SendFault, WaitFault};
+use stentor_websub::guard::Guard;
+use tokio::time::{Instant, timeout_at};
+
+use self::connection::{Connection, Ending, Outgoing};
+use self::dial::Dialer;
+pub use self::fetch::fetch;
+use self::goal::{Goal, Goals};
+pub use self::parcel::{Answer, AnswerLimit, Parcel, Return};
+use self::pool::Pool;
+pub use self::resolve::{Addresses, Resolve, SystemResolver};
+pub use self::roots::roots;
+use crate::clock::Clock;
+
+/// What a courier is told once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where requests may go.
+    pub guard: Guard,
+    /// For finding the address, connecting and agreeing on TLS, all addresses of a host together. A parcel's own limit may
+    /// come first.
+    pub connect_timeout: Duration,
+    /// A connection that nobody used for so long is closed, a quarter of it later at most. Servers close idle
+    /// connections as well, and a request sent at that moment is lost; shorter than they wait is safe.
+    pub idle_timeout: Duration,
+    /// Connections to one host that are kept for later, HTTP/1.1 only: of HTTP/2 there is one.
+    pub idle_per_host_max: usize,
+    /// The `User-Agent` of requests that do not bring their own. Operators on both sides rely on it for diagnosis.
+    pub user_agent: String,
+    /// Whose certificates are believed; see [`roots`].
+    pub roots: Arc<rustls::RootCertStore>,
+}
+
+/// Sends requests where a guard allows it. Cheap to clone.
+#[derive(Clone)]
+pub struct Courier {
+    office: Rc<Office>,
+}
+
+struct Office {
+    goals: Goals,
+    dialer: Dialer,
+    pool: Rc<Pool>,
+    user_agent: HeaderValue,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Courier").field("idle", &self.office.pool.idle()).finish_non_exhaustive()
+    }
+}
+
+impl Courier {
+    /// A courier that asks the system for addresses.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self::with_resolver(options, Box::new(SystemResolver))
+    }
+
+    /// A courier that asks somebody else for addresses.
+    #[must_use]
+    pub fn with_resolver(options: Options, resolver: Box<dyn Resolve>) -> Self {
+        let visible: String = options.user_agent.chars().filter(|c| matches!(c, ' '..='~')).collect();
+        let user_agent = HeaderValue::from_str(&visible).expect("visible ASCII is a field value");
+        let pool = Pool::new(options.idle_timeout, options.idle_per_host_max);
+        let goals = Goals::new(options.guard.clone());
+        let dialer = Dialer::new(options.guard, options.connect_timeout, options.roots, resolver);
+        Self { office: Rc::new(Office { goals, dialer, pool, user_agent, clock: Clock::default() }) }
+    }
+
+    /// Sends a request and waits for the answer to it, for `parcel.timeout` at most.
+    ///
+    /// A request of which no octet was sent, because a connection kept from earlier had ended, is sent once more on a new
+    /// connection. What may have been received is never repeated here, since only the receiver knows what it did with it.
+    pub async fn send(&self, parcel: Parcel) -> Return {
+        let deadline = Instant::now() + parcel.timeout;
+        let goal = match self.office.goals.of(&parcel.url) {
+            Ok(goal) => goal,
+            Err(fault) => return Return::NotSent(fault),
+        };
+        // Tells, when time is over, on which side of the wire the request was.
+        let is_sent = Cell::new(false);
+        match timeout_at(deadline, self.office.exchange(&goal, parcel, &is_sent)).await {
+            Ok(result) => result,
+            Err(_) if is_sent.get() => Return::NoAnswer(WaitFault::Timeout),
+            Err(_) => Return::NotSent(SendFault::Connect),
+        }
+    }
+
+    /// Connections that wait for their next request, for tests and metrics.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.office.pool.idle()
+    }
+}
+
+impl Office {
+    async fn exchange(&self, goal: &Goal, parcel: Parcel, is_sent: &Cell<bool>) -> Return {
+        let limit = parcel.answer;
+        let mut request = self.request(goal, parcel);
+        if let Some(kept) = self.pool.take(&goal.origin).await {
+            match self.ask(goal, kept, request, limit, is_sent).await {
+                Ok(result) => return result,
+                Err(unsent) => request = *unsent,
+            }
+        }
+        // Connecting needs a lot of room and is rare, so that nobody else should carry it.
+        let fresh = match Box::pin(self.dialer.dial(goal)).await {
+            Ok(connection) => connection,
+            Err(fault) => return Return::NotSent(fault),
+        };
+        let fresh = self.pool.share(&goal.origin, fresh);
+        let result = self.ask(goal, fresh, request, limit, is_sent).await;
+        // A server that accepts and hangs up at once has not received anything either.
+        result.unwrap_or(Return::NotSent(SendFault::Connect))
+    }
+
+    fn request(&self, goal: &Goal, parcel: Parcel) -> Outgoing {
+        // RFC 9110, section 7.2: `Host` comes first.
+        let mut headers = HeaderMap::with_capacity(parcel.headers.len() + 2);
+        headers.insert(HOST, goal.host_field.clone());
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        let mut last = None;
+        for (name, value) in parcel.headers {
+            // Only the first value of several comes with its name.
+            match (name, &last) {
+                (Some(name), _) => {
+                    if name != HOST {
+                        headers.insert(name.clone(), value);
+                    }
+                    last = Some(name);
+                }
+                (None, Some(name)) if name != HOST => {
+                    headers.append(name.clone(), value);
+                }
+                (None, _) => {}
+            }
+        }
+        // RFC 9110, section 8.6: whoever waits for a body has to be told that there is none.
+        if parcel.body.is_empty() && parcel.method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut request = Outgoing::new(parcel.body.into());
+        *request.method_mut() = parcel.method;
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Sends on this connection; gives the request back when nothing of it was sent.
+    async fn ask(
+        &self,
+        goal: &Goal,
+        mut connection: Connection,
+        request: Outgoing,
+        limit: AnswerLimit,
+        is_sent: &Cell<bool>,
+    ) -> Result<Return, Box<Outgoing>> {
+        let watch = self.pool.watch(&goal.origin, &connection);
+        is_sent.set(true);
+        let response = match connection.ask(goal, request).await {
+            Ok(response) => response,
+            Err(Ending::Unsent(request)) => {
+                is_sent.set(false);
+                watch.ended();
+                return Err(request);
+            }
+            Err(Ending::Silent(fault)) => {
+                watch.ended();
+                return Ok(Return::NoAnswer(fault));
+            }
+        };
+        watch.answered();
+        let (result, rest) = answer::read(response, limit, self.clock.unix()).await;
+        if matches!(rest, answer::Rest::None) {
+            self.pool.put(&goal.origin, connection);
+        }
+        Ok(result)
+    }
+}

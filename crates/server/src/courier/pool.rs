@@ -1,0 +1,201 @@
+//! Connections that wait for their next request.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Shared};
+
+/// Connections kept in all. Each is a descriptor and a buffer, and a hub may have more hosts than a process descriptors.
+const IDLE_MAX: usize = 2048;
+
+/// How long a connection may take to be ready for its next request. One whose receiver answered without reading the whole
+/// request never is.
+const READY_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Connections by origin.
+pub(super) struct Pool {
+    hosts: RefCell<HashMap<Rc<str>, Kept>>,
+    /// Connections of HTTP/1.1 in `hosts`.
+    idle: Cell<usize>,
+    idle_timeout: Duration,
+    per_host_max: usize,
+    is_swept: Cell<bool>,
+    me: Weak<Self>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// The one used last is taken first, so that those too many grow old.
+    single: Vec<(SendRequest<Full<Bytes>>, Instant)>,
+    shared: Option<Rc<Shared>>,
+}
+
+impl Pool {
+    pub(super) fn new(idle_timeout: Duration, per_host_max: usize) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            hosts: RefCell::default(),
+            idle: Cell::new(0),
+            idle_timeout,
+            per_host_max,
+            is_swept: Cell::new(false),
+            me: me.clone(),
+        })
+    }
+
+    /// Connections kept, whether or not they still live.
+    pub(super) fn idle(&self) -> usize {
+        let hosts = self.hosts.borrow();
+        self.idle.get() + hosts.values().filter(|kept| kept.shared.is_some()).count()
+    }
+
+    /// A connection that was kept and lives, as far as one can tell.
+    pub(super) async fn take(&self, origin: &str) -> Option<Connection> {
+        loop {
+            let mut sender = match self.pop(origin)? {
+                Connection::Http1(sender) => sender,
+                shared @ Connection::Http2(_) => return Some(shared),
+            };
+            if sender.is_ready() {
+                return Some(Connection::Http1(sender));
+            }
+            if let Ok(Ok(())) = tokio::time::timeout(READY_TIMEOUT, sender.ready()).await {
+                return Some(Connection::Http1(sender));
+            }
+        }
+    }
+
+    fn pop(&self, origin: &str) -> Option<Connection> {
+        let mut hosts = self.hosts.borrow_mut();
+        let kept = hosts.get_mut(origin)?;
+        if let Some(shared) = &kept.shared {
+            if !shared.is_closed() {
+                return Some(Connection::Http2(Rc::clone(shared)));
+            }
+            kept.shared = None;
+        }
+        while let Some((sender, since)) = kept.single.pop() {
+            self.idle.set(self.idle.get() - 1);
+            if !sender.is_closed() && since.elapsed() < self.idle_timeout {
+                return Some(Connection::Http1(sender));
+            }
+        }
+        None
+    }
+
+    /// Makes a new connection known if many can use it, or gives the one that others made known meanwhile.
+    pub(super) fn share(&self, origin: &Rc<str>, connection: Connection) -> Connection {
+        let Connection::Http2(fresh) = connection else { return connection };
+        let mut hosts = self.hosts.borrow_mut();
+        let kept = hosts.entry(Rc::clone(origin)).or_default();
+        let shared = kept.shared.take().filter(|other| !other.is_closed()).unwrap_or(fresh);
+        kept.shared = Some(Rc::clone(&shared));
+        drop(hosts);
+        self.sweep_later();
+        Connection::Http2(shared)
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub(super) fn put(&self, origin: &Rc<str>, connection: Connection) {
+        let sender = match connection {
+            Connection::Http1(sender) => sender,
+            Connection::Http2(shared) => return shared.used.set(Instant::now()),
+        };
+        if sender.is_closed() || self.per_host_max == 0 || self.idle.get() >= IDLE_MAX {
+            return;
+        }
+        let mut hosts = self.hosts.borrow_mut();
+        if !hosts.contains_key(origin) {
+            hosts.insert(Rc::clone(origin), Kept::default());
+        }
+        let kept = hosts.get_mut(origin).expect("it was entered above");
+        kept.single.push((sender, Instant::now()));
+        if kept.single.len() > self.per_host_max {
+            kept.single.remove(0);
+        } else {
+            self.idle.set(self.idle.get() + 1);
+        }
+        drop(hosts);
+        self.sweep_later();
+    }
+
+    /// Watches over a request. A shared connection on which one gets no answer is not given to others: it may be dead
+    /// without anybody having said so.
+    pub(super) fn watch<'a>(&'a self, origin: &'a str, connection: &Connection) -> Watch<'a> {
+        let shared = match connection {
+            Connection::Http1(_) => None,
+            Connection::Http2(shared) => Some(Rc::clone(shared)),
+        };
+        Watch { pool: self, origin, shared }
+    }
+
+    /// One task closes what was idle for too long, and ends when nothing is left.
+    fn sweep_later(&self) {
+        if self.is_swept.replace(true) {
+            return;
+        }
+        let (pool, pause) = (self.me.clone(), self.idle_timeout / 4);
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
+                let Some(pool) = pool.upgrade() else { return };
+                if !pool.sweep() {
+                    pool.is_swept.set(false);
+                    return;
+                }
+            }
+        });
+    }
+
+    fn sweep(&self) -> bool {
+        let mut hosts = self.hosts.borrow_mut();
+        let mut idle = 0;
+        hosts.retain(|_, kept| {
+            kept.single.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < self.idle_timeout);
+            idle += kept.single.len();
+            // Whoever waits for an answer holds it as well.
+            let is_used = |shared: &Rc<Shared>| {
+                Rc::strong_count(shared) > 1 || (!shared.is_closed() && shared.used.get().elapsed() < self.idle_timeout)
+            };
+            kept.shared = kept.shared.take().filter(is_used);
+            kept.shared.is_some() || !kept.single.is_empty()
+        });
+        self.idle.set(idle);
+        !hosts.is_empty()
+    }
+}
+
+/// See [`Pool::watch`].
+pub(super) struct Watch<'a> {
+    pool: &'a Pool,
+    origin: &'a str,
+    shared: Option<Rc<Shared>>,
+}
+
+impl Watch<'_> {
+    /// The connection answered.
+    pub(super) fn answered(mut self) {
+        self.shared = None;
+    }
+
+    /// The connection ended.
+    pub(super) fn ended(self) {}
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.take() else { return };
+        let mut hosts = self.pool.hosts.borrow_mut();
+        if let Some(kept) = hosts.get_mut(self.origin)
+            && kept.shared.as_ref().is_some_and(|other| Rc::ptr_eq(other, &shared))
+        {
+            kept.shared = None;
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The HTTP face of a hub: one URL that takes subscriptions, publications and pings (WebSub 5.1 and 6).
+//!
+//! Anybody may ask for a subscription; who gets one is decided behind it. Publishing passes a gate like the pusher's, and is
+//! closed where none is configured. Errors are one plain sentence (WebSub 5.1.1).
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request};
+use stentor_store::{Freshness, IdempotencyKey, Receipt, StoreError, Timestamp};
+use stentor_websub::authenticator::Answer;
+use stentor_websub::message::{self, FetchFault, Message};
+use stentor_websub::message::{Refusal, RefusalClass};
+
+use stentor_websub::request::{self, Kind};
+
+use super::intake;
+use super::push::head;
+use super::reply::{self, Reply, empty};
+use super::serve::Client;
+use crate::fanout::shard::Shard;
+use crate::hub::{Asked, Hub, Publish, PublishFault};
+use crate::pusher::gate::{ContentType, Gate, GateOptions, Memories};
+
+/// Header fields of a request that its authenticator gets to see: far more than a request needs.
+const FIELDS_MAX: usize = 128;
+
+/// A hub on a path.
+#[derive(Debug)]
+pub struct HubService {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// Who may publish; nothing lets nobody.
+    gate: RwLock<Option<Arc<Gate>>>,
+    memories: Arc<Memories>,
+}
+
+/// A request that is not served: a status and one sentence.
+#[derive(Debug)]
+pub(super) struct Denial {
+    status: u16,
+    sentence: String,
+    field: Option<(header::HeaderName, &'static str)>,
+}
+
+impl Denial {
+    pub(super) fn new(status: u16, sentence: impl Into<String>) -> Self {
+        let field = match status {
+            405 => Some((header::ALLOW, "POST")),
+            429 | 503 => Some((header::RETRY_AFTER, "5")),
+            _ => None,
+        };
+        Self { status, sentence: sentence.into(), field }
+    }
+
+    pub(super) fn reply(self) -> Reply {
+        let mut reply = reply::text(self.status, self.sentence);
+        if let Some((name, value)) = self.field {
+            reply.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        reply
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.class() {
+            RefusalClass::Malformed => 400,
+            RefusalClass::Policy => 403,
+            RefusalClass::TooLong => 413,
+            RefusalClass::BodyType => 415,
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+impl From<crate::pusher::answer::Refusal> for Denial {
+    fn from(refusal: crate::pusher::answer::Refusal) -> Self {
+        let mut denial = Self::new(refusal.status(), refusal.error());
+        if let Some(field) = refusal.field() {
+            denial.sentence = format!("{field}: {}", denial.sentence);
+        }
+        if refusal.status() == 401 {
+            denial.field = Some((header::WWW_AUTHENTICATE, "HMAC-SHA256"));
+        }
+        denial
+    }
+}
+
+impl From<PublishFault> for Denial {
+    /// The one table from faults of publishing to statuses. An internal detail never reaches the body.
+    fn from(fault: PublishFault) -> Self {
+        let status = match &fault {
+            PublishFault::Fetch(FetchFault::Blocked) => 403,
+            PublishFault::Fetch(FetchFault::TooLong) => 413,
+            PublishFault::Fetch(FetchFault::Silence) => 504,
+            PublishFault::Fetch(_) => 422,
+            PublishFault::Store(error) => match error {
+                StoreError::Full(_) => 507,
+                StoreError::TooLarge(_) => 413,
+                StoreError::KeyReused => 422,
+                _ => 503,
+            },
+            PublishFault::Crowded | PublishFault::Closing => 503,
+        };
+        Self::new(status, fault.to_string())
+    }
+}
+
+impl HubService {
+    /// A hub whose publishers pass this gate.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, gate: Option<GateOptions>, memories: Arc<Memories>) -> Self {
+        let service = Self { hub, gate: RwLock::default(), memories };
+        service.set_gate(gate);
+        service
+    }
+
+    /// Puts another gate in force, from the next request on.
+    pub fn set_gate(&self, gate: Option<GateOptions>) {
+        let gate = gate.map(|options| Arc::new(Gate::sharing(options, &self.memories)));
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+
+    fn gate(&self) -> Option<Arc<Gate>> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Reply {
+        let answered = self.serve(request, client, shard).await;
+        answered.unwrap_or_else(|denial| {
+            shard.meters.submissions_refused.increment();
+            denial.reply()
+        })
+    }
+
+    async fn serve(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Result<Reply, Denial> {
+        if request.method() != Method::POST {
+            let sentence = "this is a WebSub hub: it takes POST requests that subscribe, unsubscribe or publish";
+            return Err(Denial::new(405, sentence));
+        }
+        let content_type = content_type(request.headers())?;
+        match Kind::of(content_type.as_deref(), request.uri().query())? {
+            Kind::Form => self.form(content_type.as_deref(), request, client).await,
+            Kind::Message => {
+                let body = self.admitted(request, client, shard).await?;
+                let message = message::parse(&body, self.hub.options().limits.message_bytes_max)?;
+                self.publish(message, request.headers(), shard).await
+            }
+            Kind::Raw(topic) => {
+                let body = self.admitted(request, client, shard).await?;
+                let bytes_max = self.hub.options().limits.message_bytes_max;
+                let message = message::raw(topic, content_type.as_deref(), body.into(), bytes_max)?;
+                self.publish(message, request.headers(), shard).await
+            }
+        }
+    }
+
+    async fn form(
+        &self,
+        content_type: Option<&str>,
+        request: &mut Request<Incoming>,
+        client: &Client,
+    ) -> Result<Reply, Denial> {
+        let options = self.hub.options();
+        let body = intake::read(request.body_mut(), options.limits.request_bytes_max, client).await?;
+        match request::parse(content_type, &body, options)? {
+            request::Request::Intent(intent) => {
+                let asked = asked(request.headers(), client)?;
+                Ok(subscribed(self.hub.subscribe(intent, asked).await))
+            }
+            request::Request::Ping(topics) => {
+                self.judge_ping(request, client)?;
+                if let Some(topic) = topics.iter().find(|topic| !self.hub.takes_pings_for(topic)) {
+                    return Err(Denial::new(403, format!("this hub takes no pings for the topic {topic}")));
+                }
+                self.hub.ping(topics).await?;
+                Ok(empty(204))
+            }
+        }
+    }
+
+    /// A ping brings no content: what it names is fetched, from where the operator allows. So it needs no signature, which
+    /// publishers of that kind could not make; address and TLS are judged.
+    fn judge_ping(&self, request: &Request<Incoming>, client: &Client) -> Result<(), Denial> {
+        if let Some(gate) = self.gate() {
+            let mut head = head(&gate, request, client.remote);
+            head.content_type = ContentType::Once(b"application/json");
+            gate.admit(&head)?;
+        }
+        Ok(())
+    }
+
+    /// The body of a publication that may be made.
+    async fn admitted(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Result<Bytes, Denial> {
+        let sentence = "nobody may publish at this hub by HTTP: it is configured without publish";
+        let gate = self.gate().ok_or_else(|| Denial::new(403, sentence))?;
+        let mut head = head(&gate, request, client.remote);
+        // Content is of any type; the gate knows those of the pusher. A page still has to name one, so that it is asked for.
+        if !matches!(head.content_type, ContentType::Absent) {
+            head.content_type = ContentType::Once(b"application/json");
+        }
+        let admitted = gate.admit(&head)?;
+        let bytes_max = self.hub.options().limits.message_bytes_max;
+        let limit = admitted.body_limit.unwrap_or(bytes_max).min(bytes_max);
+        let body = intake::read(request.body_mut(), limit, client).await?;
+        let now = shard.clock.timestamp().ok_or_else(|| Denial::new(503, "the server's clock is wrong"))?;
+        gate.verify(request.uri().query().unwrap_or_default(), &body, now)?;
+        Ok(body)
+    }
+
+    async fn publish(&self, message: Message, headers: &HeaderMap, shard: &Shard) -> Result<Reply, Denial> {
+        let idempotency = idempotency(headers)?;
+        let topic = message.topic.clone();
+        let publish = Publish {
+            message,
+            idempotency,
+            publication: shard.publication_id(),
+            at: Timestamp(u64::try_from(shard.clock.unix().as_millis()).unwrap_or(u64::MAX)),
+        };
+        let receipt = self.hub.publish(publish).await?;
+        shard.meters.publications.increment();
+        Ok(reply::json(202, published(topic.as_str(), &receipt)))
+    }
+}
+
+fn published(topic: &str, receipt: &Receipt) -> Vec<u8> {
+    let body = serde_json::json!({
+        "id": receipt.publication.get(),
+        "topic": topic,
+        "sequence": receipt.sequence.0,
+        "offset": receipt.offset.get(),
+        "repeated": receipt.freshness == Freshness::Repeated,
+    });
+    body.to_string().into_bytes()
+}
+
+fn idempotency(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Denial> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Denial::new(400, "Idempotency-Key is given twice"));
+    }
+    let Some(value) = first else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
+    let sentence = "Idempotency-Key has to have 1 to 255 visible ASCII characters";
+    key.map(Some).ok_or_else(|| Denial::new(400, sentence))
+}
+
+/// The content type, if there is one; two would mean different things to different readers.
+fn content_type(headers: &HeaderMap) -> Result<Option<String>, Denial> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(Denial::new(400, "Content-Type is given twice")),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Denial::new(400, "Content-Type has octets that a media type has not")),
+        },
+    }
+}
+
+fn asked(headers: &HeaderMap, client: &Client) -> Result<Asked, Denial> {
+    if headers.len() > FIELDS_MAX {
+        return Err(Denial::new(431, format!("the request has more than {FIELDS_MAX} header fields")));
+    }
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Ok(Asked {
+        client: client.remote.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        headers: headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+    })
+}
+
+fn subscribed(answer: Answer) -> Reply {
+    let sentence = answer.sentence();
+    let say = |status: u16| Denial::new(status, sentence.unwrap_or_default()).reply();
+    match answer {
+        Answer::Accepted => empty(202),
+        Answer::Forbidden => say(403),
+        Answer::Failed => say(500),
+        Answer::Unavailable | Answer::Busy => say(503),
+        Answer::Dictated(response) => {
+            let mut reply = empty(response.status);
+            *reply.body_mut() = reply::Octets::Whole(http_body_util::Full::new(Bytes::from(response.body)));
+            for (name, value) in response.headers {
+                if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                    reply.headers_mut().append(name, value);
+                }
+            }
+            reply
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stentor_store::Limit;
+
+    #[test]
+    fn faults_have_their_statuses() {
+        let check = |denial: Denial, expected: u16| assert_eq!(denial.status, expected, "{}", denial.sentence);
+        check(Refusal::Mode.into(), 400);
+        check(Refusal::BodyType.into(), 415);
+        check(Refusal::BodyTooLong { bytes_max: 1 }.into(), 413);
+        check(Refusal::NeedsHttps.into(), 403);
+        check(PublishFault::Store(StoreError::Full(Limit::Disk)).into(), 507);
+        check(PublishFault::Store(StoreError::Full(Limit::LogBytes)).into(), 507);
+        check(PublishFault::Store(StoreError::ReadOnly("/secret/path is damaged".into())).into(), 503);
+        check(PublishFault::Store(StoreError::KeyReused).into(), 422);
+        check(PublishFault::Store(StoreError::TooLarge("the content")).into(), 413);
+        check(PublishFault::Fetch(FetchFault::Blocked).into(), 403);
+        check(PublishFault::Fetch(FetchFault::Status(404)).into(), 422);
+        check(PublishFault::Fetch(FetchFault::Silence).into(), 504);
+        let hidden = Denial::from(PublishFault::Store(StoreError::ReadOnly("/secret/path is damaged".into())));
+        assert!(!hidden.sentence.contains("secret"), "{}", hidden.sentence);
+    }
+}

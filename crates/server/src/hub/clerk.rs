@@ -1,0 +1,258 @@
+//! Who writes subscriptions down: one change after the other, in the order in which they were decided.
+//!
+//! A renewal and the end of the lease it renews may be decided within the same second, and an unsubscription may follow a
+//! subscription at once. Each change therefore waits until the one before is durable; only subscriptions in a row go to
+//! the store together, so that they share its commits.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stentor_delivery::{EndReason, Enrolment, Event};
+use stentor_model::{Topic, WebhookId};
+use stentor_store::{NewSubscription, Placed, StoreError, Timestamp};
+use stentor_websub::address::{Address, Pair};
+use stentor_websub::subscription::Subscription;
+use tokio::sync::{Notify, oneshot};
+use tracing::{info, warn};
+
+use super::admin::AdminFault;
+use super::desk::{Desk, Target};
+use super::door::{Reply, spelling};
+
+/// Subscriptions that go to the store together.
+const TOGETHER_MAX: usize = 256;
+
+/// Wait before a change is tried again that the store did not take. The subscriber was told that it is so.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The changes that wait.
+#[derive(Debug, Default)]
+pub(super) struct Clerk {
+    changes: RefCell<VecDeque<Change>>,
+    work: Notify,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// A subscription is in force.
+    Put(Box<Subscription>),
+    /// It is over: unsubscribed or denied.
+    Remove { pair: Pair },
+    /// It is over: removed by the operator.
+    RemoveById { id: WebhookId, reply: Reply<()> },
+    /// The delivery machine ended it.
+    End { id: WebhookId, reason: EndReason },
+    /// Somebody wants to know when everything before is written.
+    Mark(oneshot::Sender<()>),
+}
+
+impl Clerk {
+    fn push(&self, change: Change) {
+        self.changes.borrow_mut().push_back(change);
+        self.work.notify_one();
+    }
+
+    pub(super) fn put(&self, subscription: Subscription) {
+        self.push(Change::Put(Box::new(subscription)));
+    }
+
+    pub(super) fn remove(&self, pair: Pair) {
+        self.push(Change::Remove { pair });
+    }
+
+    pub(super) fn remove_by_id(&self, id: WebhookId, reply: Reply<()>) {
+        self.push(Change::RemoveById { id, reply });
+    }
+
+    pub(super) fn end(&self, _desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
+        self.push(Change::End { id, reason });
+    }
+
+    /// Waits until everything that was decided is written.
+    pub(super) async fn settled(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.push(Change::Mark(sender));
+        // Dropped only with the whole desk.
+        drop(receiver.await);
+    }
+
+    /// The subscriptions at the head of the line, each pair once; nothing when another change comes first.
+    fn subscriptions(&self) -> Vec<Subscription> {
+        let mut changes = self.changes.borrow_mut();
+        let mut together: Vec<Subscription> = Vec::new();
+        while together.len() < TOGETHER_MAX {
+            let is_next =
+                matches!(changes.front(), Some(Change::Put(next)) if together.iter().all(|one| one.pair != next.pair));
+            if !is_next {
+                break;
+            }
+            let Some(Change::Put(next)) = changes.pop_front() else { break };
+            together.push(*next);
+        }
+        together
+    }
+
+    /// A renewal that is not yet written saves a subscription from its end.
+    fn is_about_to_renew(&self, topic: &Topic, callback: &str) -> bool {
+        let is_same = |pair: &Pair| pair.topic.topic() == topic && pair.callback.key() == callback;
+        self.changes.borrow().iter().any(|change| matches!(change, Change::Put(one) if is_same(&one.pair)))
+    }
+}
+
+/// Writes changes, for ever.
+pub(super) async fn work(desk: Rc<Desk>) {
+    loop {
+        let together = desk.clerk.subscriptions();
+        if !together.is_empty() {
+            put_all(&desk, together).await;
+            continue;
+        }
+        let next = desk.clerk.changes.borrow_mut().pop_front();
+        match next {
+            None => desk.clerk.work.notified().await,
+            Some(change) => write(&desk, change).await,
+        }
+    }
+}
+
+async fn write(desk: &Rc<Desk>, change: Change) {
+    match change {
+        Change::Put(_) => unreachable!("subscriptions are taken together"),
+        Change::Remove { pair } => {
+            let topic = desk.of_store(pair.topic.topic());
+            let found = patiently(desk, || desk.hub.store().find(&topic, pair.callback.key())).await;
+            if let Some(subscription) = found {
+                forget(desk, subscription.id).await;
+            }
+        }
+        Change::RemoveById { id, reply } => {
+            let found = desk.hub.store().get(id).await;
+            let outcome = match found {
+                Ok(Some(subscription)) if subscription.topic.hub == *desk.hub.name() => {
+                    forget(desk, id).await;
+                    Ok(())
+                }
+                Ok(_) => Err(AdminFault::UnknownSubscription),
+                Err(error) => Err(AdminFault::Store(error)),
+            };
+            drop(reply.send(outcome));
+        }
+        Change::End { id, reason } => end(desk, id, reason).await,
+        Change::Mark(reply) => drop(reply.send(())),
+    }
+}
+
+/// The machine forgets it first, so that nothing more is sent.
+async fn forget(desk: &Rc<Desk>, id: WebhookId) {
+    desk.feed(Event::Removed { webhook: id });
+    desk.targets.borrow_mut().remove(&id);
+    patiently(desk, || desk.hub.store().remove(id)).await;
+}
+
+async fn end(desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
+    let Some(subscription) = patiently(desk, || desk.hub.store().get(id)).await else { return };
+    let is_over = subscription.lease_end.0 <= desk.unix_millis();
+    if reason == EndReason::LeaseEnded && !is_over {
+        return enrol(desk, subscription).await;
+    }
+    if desk.clerk.is_about_to_renew(&subscription.topic.topic, &subscription.callback) {
+        return;
+    }
+    info!(hub = desk.name(), topic = subscription.topic.topic.as_str(), webhook = %id, ?reason, "a subscription ended");
+    patiently(desk, || desk.hub.store().remove(id)).await;
+}
+
+async fn put_all(desk: &Rc<Desk>, subscriptions: Vec<Subscription>) {
+    let wanted: Vec<_> = subscriptions.iter().map(|one| new_subscription(desk, one)).collect();
+    let puts: Vec<_> = wanted.iter().map(|wanted| desk.hub.store().put(wanted.clone())).collect();
+    for ((put, wanted), subscription) in puts.into_iter().zip(wanted).zip(subscriptions) {
+        let placed = match put.await {
+            Ok(placed) => placed,
+            Err(error @ StoreError::TooLarge(_)) => {
+                warn!(hub = desk.name(), %error, "a subscription cannot be stored");
+                continue;
+            }
+            Err(error) => {
+                warn!(hub = desk.name(), %error, "a subscription waits for the store");
+                patiently(desk, || desk.hub.store().put(wanted.clone())).await
+            }
+        };
+        in_force(desk, placed, &wanted, &subscription).await;
+    }
+}
+
+fn new_subscription(desk: &Desk, subscription: &Subscription) -> NewSubscription {
+    let Subscription { pair, secret, lease, identity } = subscription;
+    let millis = |at: Duration| Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+    let verified = Timestamp(desk.unix_millis());
+    NewSubscription {
+        topic: desk.of_store(pair.topic.topic()),
+        callback: pair.callback.key().into(),
+        secret: secret.clone(),
+        identity: identity.as_ref().map(|identity| identity.as_str().into()),
+        extras: spelling::extras(pair),
+        created: verified,
+        verified: Some(verified),
+        lease_end: millis(lease.start.saturating_add(Duration::from_secs(lease.seconds))),
+        after: desk.hub.store().end(),
+    }
+}
+
+async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription, subscription: &Subscription) {
+    let id = placed.id();
+    desk.hub.tallies().verified.increment();
+    let is_known = matches!(placed, Placed::Renewed(_)) && desk.targets.borrow().contains_key(&id);
+    if is_known {
+        if let Some(target) = desk.targets.borrow_mut().get_mut(&id) {
+            target.callback = subscription.pair.callback.url().into();
+            target.secret = wanted.secret.clone().map(Box::new);
+        }
+        return desk.feed(Event::Renewed { webhook: id, lease_end: wanted.lease_end.0.div_ceil(1000) });
+    }
+    let found = patiently(desk, || desk.hub.store().get(id)).await;
+    if let Some(found) = found {
+        enrol(desk, found).await;
+    }
+}
+
+/// Takes a subscription of the store into the delivery machine.
+pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
+    let stentor_store::Subscription { id, topic, callback, secret, extras, lease_end, .. } = subscription;
+    let Some(pair) = spelling::pair(topic.topic.as_str(), &callback, &extras) else {
+        return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
+    };
+    let claim = match desk.hub.store().claim(id).await {
+        Ok(claim) => claim,
+        Err(error) => return warn!(hub = desk.name(), webhook = %id, %error, "a subscription cannot be claimed"),
+    };
+    let enrolment = Enrolment {
+        webhook: id,
+        topic: topic.topic,
+        host: host(&pair.callback.address()),
+        cursor: claim.position(),
+        tail: None,
+        lease_end: lease_end.0.div_ceil(1000),
+        attempts_max: desk.hub.delivery_retries(),
+    };
+    let target = Target { callback: pair.callback.url().into(), secret: secret.map(Box::new), claim };
+    desk.targets.borrow_mut().insert(id, target);
+    desk.feed(Event::Subscribed(enrolment));
+}
+
+fn host(address: &Address) -> Arc<str> {
+    format!("{}://{}:{}", address.scheme.name(), address.host, address.port).into()
+}
+
+/// Asks the store until it answers; a store that fails does so for reasons that pass or that need a human.
+async fn patiently<T>(desk: &Desk, ask: impl Fn() -> stentor_store::Pending<T>) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => warn!(hub = desk.name(), %error, "a change of subscriptions waits for the store"),
+        }
+        tokio::time::sleep(STORE_PATIENCE).await;
+    }
+}

@@ -1,0 +1,286 @@
+//! Carrying out what the delivery machine says: reads of the log, webhooks, cursors, records of what was given up.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
+use stentor_model::{Offset, Topic, WebhookId};
+use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
+use stentor_websub::headers::{self, Delivery};
+use stentor_websub::signature::Signer;
+use tokio::task::AbortHandle;
+use tracing::{debug, error, warn};
+
+use super::cache::Prepared;
+use super::desk::Desk;
+use crate::courier::{AnswerLimit, Parcel, Return};
+
+/// What is on its way, and what was dead and goes out once more.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    posts: HashMap<AttemptKey, AbortHandle>,
+    pub(super) replays: HashMap<(WebhookId, Offset), DeadPublication>,
+}
+
+/// Tells the machine how an attempt ended, exactly once, whatever becomes of the task.
+struct Report {
+    desk: Rc<Desk>,
+    key: AttemptKey,
+}
+
+impl Report {
+    fn tell(self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
+        self.tell_once(outcome, retry_after);
+    }
+
+    fn tell_once(&self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
+        // Absent when it was called off, and that was told already.
+        if self.desk.flights.borrow_mut().posts.remove(&self.key).is_some() {
+            self.desk.feed(Event::Attempted { key: self.key, outcome, retry_after });
+        }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.tell_once(Outcome::NotTried, None);
+    }
+}
+
+impl Desk {
+    pub(super) fn carry_out(self: &Rc<Self>, action: Action) {
+        match action {
+            Action::Fetch { key, topic, after, limit } => self.read(key, topic, after, limit),
+            Action::Post(attempt) => self.post(attempt),
+            Action::Cancel { key, .. } => {
+                if let Some(task) = self.flights.borrow_mut().posts.remove(&key) {
+                    task.abort();
+                    self.feed(Event::Attempted { key, outcome: Outcome::NotTried, retry_after: None });
+                }
+            }
+            Action::Advance { webhook, offset } => self.advance(webhook, offset),
+            Action::Bury { webhook, topic, offset, attempts, last } => {
+                let reason = format!("given up after {attempts} attempts; the last: {}", sentence(last));
+                self.bury(
+                    webhook,
+                    Burial { offset, at: Timestamp(self.unix_millis()), attempts, reason: reason.into() },
+                );
+                warn!(hub = self.name(), topic = topic.as_str(), %webhook, %offset, attempts, "a publication is given up");
+            }
+            Action::Replayed { webhook, offset } => {
+                let replayed = self.flights.borrow_mut().replays.remove(&(webhook, offset));
+                if let Some(dead) = replayed {
+                    drop(self.hub.store().forget_dead(dead.id));
+                }
+            }
+            Action::ReplayRefused { webhook, offset } => {
+                self.flights.borrow_mut().replays.remove(&(webhook, offset));
+            }
+            Action::End { webhook, reason } => {
+                self.targets.borrow_mut().remove(&webhook);
+                self.clerk.end(self, webhook, reason);
+            }
+            Action::Drained => self.drained.notify_one(),
+        }
+    }
+
+    /// What is in memory already is told at once; the log is read for the rest.
+    fn read(self: &Rc<Self>, key: FetchKey, topic: Topic, after: Offset, limit: usize) {
+        let known = self.cache.borrow().behind(&topic, after, limit);
+        if let Some(stretch) = known {
+            let reach = if stretch.has_more { Reach::More } else { Reach::Tail };
+            return self.feed(Event::Fetched { key, offsets: stretch.offsets, reach });
+        }
+        let page =
+            self.hub.store().read(&self.of_store(&topic), after, ReadLimit { entries: limit, ..Default::default() });
+        let desk = Rc::clone(self);
+        self.spawn(async move {
+            let page = match page.await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn!(hub = desk.name(), %error, "the log cannot be read");
+                    return desk.feed(Event::FetchFailed { key });
+                }
+            };
+            if let Some(gap) = page.gap {
+                error!(hub = desk.name(), topic = topic.as_str(), %after, %gap, "the log was cut before a subscriber had it");
+            }
+            for entry in &page.entries {
+                let prepared = Rc::new(desk.prepare(entry));
+                desk.cache.borrow_mut().was_read(&topic, entry.offset, prepared);
+            }
+            let offsets: Vec<_> = page.entries.iter().map(|entry| entry.offset).collect();
+            // A page may be shorter than asked for because of its octets.
+            let octets: u64 = page.entries.iter().map(|entry| entry.content.body.len() as u64).sum();
+            let is_end = offsets.len() < limit && octets < ReadLimit::default().bytes / 2;
+            let reach = if is_end { Reach::Tail } else { Reach::More };
+            desk.feed(Event::Fetched { key, offsets, reach });
+        });
+    }
+
+    /// What is the same in all deliveries of a publication.
+    pub(super) fn prepare(&self, entry: &Entry) -> Prepared {
+        let fields = headers::delivery(&Delivery {
+            hub_url: &self.options.websub.hub_url,
+            topic: &entry.topic.topic,
+            content_type: &entry.content.content_type,
+            publication: entry.publication,
+            sequence: entry.sequence.0,
+            epoch: self.hub.store().epoch(),
+            offset: entry.offset,
+        });
+        let mut map = HeaderMap::with_capacity(fields.len() + 2);
+        for (name, value) in fields {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                map.insert(name, value);
+            }
+        }
+        Prepared { headers: map, body: entry.content.body.clone() }
+    }
+
+    fn post(self: &Rc<Self>, attempt: Attempt) {
+        let desk = Rc::clone(self);
+        let key = attempt.key;
+        let report = Report { desk: Rc::clone(self), key };
+        let task = tokio::task::spawn_local(async move {
+            let (outcome, retry_after) = desk.send(&attempt).await;
+            desk.note(&attempt, outcome);
+            report.tell(outcome, retry_after);
+        });
+        self.flights.borrow_mut().posts.insert(key, task.abort_handle());
+    }
+
+    async fn send(self: &Rc<Self>, attempt: &Attempt) -> (Outcome, Option<std::time::Duration>) {
+        let prepared = match self.content(attempt).await {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return (Outcome::Missing, None),
+            Err(error) => {
+                warn!(hub = self.name(), %error, "a publication cannot be read");
+                return (Outcome::NotTried, None);
+            }
+        };
+        let Some(parcel) = self.parcel(attempt, &prepared) else { return (Outcome::NotTried, None) };
+        match self.courier.send(parcel).await {
+            Return::Answered(answer) => (Outcome::Answered(answer.status), answer.retry_after),
+            Return::NotSent(fault) => (Outcome::NotSent(fault), None),
+            Return::NoAnswer(fault) => (Outcome::NoAnswer(fault), None),
+            // Only whole answers can be too long, and a delivery's is thrown away.
+            Return::TooLong => (Outcome::NoAnswer(WaitFault::Malformed), None),
+        }
+    }
+
+    async fn content(&self, attempt: &Attempt) -> Result<Option<Rc<Prepared>>, StoreError> {
+        if attempt.errand == Errand::Replay {
+            let flights = self.flights.borrow();
+            let dead = flights.replays.get(&(attempt.webhook, attempt.offset));
+            return Ok(dead.map(|dead| Rc::new(self.prepare(&dead.entry))));
+        }
+        if let Some(prepared) = self.cache.borrow().get(&attempt.topic, attempt.offset) {
+            return Ok(Some(prepared));
+        }
+        let before = Offset::new(attempt.offset.get().saturating_sub(1));
+        let limit = ReadLimit { entries: 1, ..Default::default() };
+        let page = self.hub.store().read(&self.of_store(&attempt.topic), before, limit).await?;
+        let entry = page.entries.into_iter().find(|entry| entry.offset == attempt.offset);
+        Ok(entry.map(|entry| Rc::new(self.prepare(&entry))))
+    }
+
+    fn parcel(&self, attempt: &Attempt, prepared: &Prepared) -> Option<Parcel> {
+        let targets = self.targets.borrow();
+        let target = targets.get(&attempt.webhook)?;
+        let mut headers = prepared.headers.clone();
+        headers.insert(ATTEMPT, HeaderValue::from(attempt.attempt));
+        if let Some(secret) = &target.secret {
+            let signature = Signer::new(self.options.websub.signature_algorithm, secret).sign(&prepared.body);
+            headers.insert(SIGNATURE, HeaderValue::try_from(signature).ok()?);
+        }
+        Some(Parcel {
+            method: Method::POST,
+            url: std::sync::Arc::clone(&target.callback),
+            headers,
+            body: prepared.body.clone(),
+            timeout: self.options.delivery_timeout,
+            answer: AnswerLimit::Discard,
+        })
+    }
+
+    /// Keeps for the operator how a delivery failed. What went well shows in the cursor.
+    fn note(&self, attempt: &Attempt, outcome: Outcome) {
+        let status = match outcome {
+            Outcome::Answered(200..=299) | Outcome::NotTried => return,
+            Outcome::Answered(status) => Some(status),
+            _ => None,
+        };
+        let text = format!("attempt {} at offset {}: {}", attempt.attempt, attempt.offset, sentence(outcome));
+        debug!(hub = self.name(), webhook = %attempt.webhook, "{text}");
+        let noted = LastOutcome { at: Timestamp(self.unix_millis()), status, text: text.into() };
+        if let Some(target) = self.targets.borrow().get(&attempt.webhook)
+            && let Err(error) = self.hub.store().note(&target.claim, noted)
+        {
+            debug!(hub = self.name(), %error, "an outcome was not noted");
+        }
+    }
+
+    fn advance(&self, webhook: WebhookId, offset: Offset) {
+        let targets = self.targets.borrow();
+        let Some(target) = targets.get(&webhook) else { return };
+        if let Err(error) = self.hub.store().advance(&target.claim, offset) {
+            debug!(hub = self.name(), %webhook, %error, "a cursor was not moved");
+        }
+    }
+
+    fn bury(self: &Rc<Self>, webhook: WebhookId, burial: Burial) {
+        let offset = burial.offset;
+        let buried = self.targets.borrow().get(&webhook).map(|target| self.hub.store().bury(&target.claim, burial));
+        let desk = Rc::clone(self);
+        self.spawn(async move {
+            let outcome = match buried {
+                Some(buried) => buried.await,
+                None => Err(StoreError::Unknown(webhook)),
+            };
+            match outcome {
+                Ok(_) => desk.feed(Event::Buried { webhook, offset }),
+                // Not in the log any more: there is nothing to record, and nothing that could ever be sent.
+                Err(StoreError::Missing(_)) => desk.feed(Event::Buried { webhook, offset }),
+                Err(error) => {
+                    warn!(hub = desk.name(), %webhook, %error, "what is given up cannot be recorded");
+                    desk.feed(Event::BuryFailed { webhook, offset });
+                }
+            }
+        });
+    }
+}
+
+const ATTEMPT: HeaderName = HeaderName::from_static("stentor-attempt");
+const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature");
+
+/// How an attempt ended, for people.
+pub(super) fn sentence(outcome: Outcome) -> String {
+    let words = match outcome {
+        Outcome::Answered(status) => return format!("the callback answered with status {status}"),
+        Outcome::NotSent(SendFault::Dns) => "the callback's name has no address",
+        Outcome::NotSent(SendFault::Address) => "the callback's address is not one that this hub talks to",
+        Outcome::NotSent(SendFault::Connect) => "no connection to the callback",
+        Outcome::NotSent(SendFault::Tls) => "no TLS with the callback: its certificate is not valid for it",
+        Outcome::NoAnswer(WaitFault::Timeout) => "the callback did not answer in time",
+        Outcome::NoAnswer(WaitFault::Reset) => "the connection ended before the callback answered",
+        Outcome::NoAnswer(WaitFault::Malformed) => "the callback's answer is not HTTP",
+        Outcome::NotTried => "it was not tried",
+        Outcome::Missing => "the publication is no longer in the log",
+    };
+    words.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stentor_websub::signature;
+
+    #[test]
+    fn the_fields_of_an_attempt_have_their_names() {
+        assert!(headers::ATTEMPT.eq_ignore_ascii_case(ATTEMPT.as_str()));
+        assert!(signature::HEADER.eq_ignore_ascii_case(SIGNATURE.as_str()));
+    }
+}

@@ -1,0 +1,240 @@
+//! One hub on the hubs' thread: its machines, what they are told, and who carries out what they say.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stentor_delivery::{Action, Engine, Event, Now};
+use stentor_model::{PublicationId, Topic, WebhookId};
+use stentor_store::{Claim, Content, Draft, Entry, HubTopic, Timestamp};
+use stentor_websub::headers;
+use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
+use stentor_websub::subscription::Intents;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use super::bridge::Outlet;
+use super::cache::Cache;
+use super::clerk::Clerk;
+use super::deliver::Flights;
+use super::door::{Hub, KeptSecret, Options};
+use super::ping::Pings;
+use super::verify::Waiting;
+use crate::clock::Clock;
+use crate::courier::{self, Courier};
+use crate::fanout::shard::Shard;
+use crate::task;
+
+/// Fetches of content at once. Each may hold a body of `fetch_bytes_max` octets.
+const FETCHES_MAX: usize = 16;
+
+/// How long a connection to a host is kept for the next webhook. Servers rarely wait for longer than a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// A hub at work. Lives on one thread; a borrow of its cells never lasts across an `await`.
+pub(super) struct Desk {
+    pub(super) hub: Arc<Hub>,
+    pub(super) options: Options,
+    pub(super) shard: Rc<Shard>,
+    clock: Arc<Clock>,
+    /// Goes to callbacks.
+    pub(super) courier: Courier,
+    /// Goes where content is.
+    fetcher: Courier,
+    /// Goes where the operator wrote: to his own authenticator.
+    pub(super) messenger: Courier,
+    pub(super) engine: RefCell<Engine>,
+    events: RefCell<VecDeque<Event>>,
+    feeding: Cell<bool>,
+    deadline: Cell<Option<Duration>>,
+    alarm: Notify,
+    pub(super) intents: RefCell<Intents>,
+    pub(super) waiting: RefCell<Waiting>,
+    pub(super) intents_alarm: Notify,
+    pub(super) targets: RefCell<HashMap<WebhookId, Target>>,
+    pub(super) cache: RefCell<Cache>,
+    pub(super) flights: RefCell<Flights>,
+    pub(super) clerk: Clerk,
+    pub(super) pings: RefCell<Pings>,
+    pub(super) fetches: Semaphore,
+    pub(super) drained: Notify,
+    pub(super) outlet: Option<Outlet>,
+}
+
+/// Where the webhooks of one subscription go, in as little room as possible.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// As the subscriber wrote it.
+    pub(super) callback: Arc<str>,
+    pub(super) secret: KeptSecret,
+    /// The right to move its cursor.
+    pub(super) claim: Claim,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("hub", &self.hub.name()).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        options: Options,
+        outlet: Option<Outlet>,
+        shard: Rc<Shard>,
+        clock: Arc<Clock>,
+        seed: [u8; 32],
+    ) -> Rc<Self> {
+        let websub = &options.websub;
+        let courier = |guard: &stentor_websub::guard::Guard| {
+            Courier::new(courier::Options {
+                guard: guard.clone(),
+                connect_timeout: options.connect_timeout,
+                user_agent: headers::user_agent(env!("CARGO_PKG_VERSION"), &websub.hub_url),
+                roots: Arc::clone(&options.roots),
+                idle_timeout: IDLE_TIMEOUT,
+                idle_per_host_max: options.delivery.in_flight_per_host_max,
+            })
+        };
+        let everywhere = stentor_websub::guard::Guard {
+            allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("all addresses are a network")).into(),
+            ..Default::default()
+        };
+        let dice = u64::from_le_bytes(seed[..8].try_into().expect("eight octets of thirty-two"));
+        Rc::new(Self {
+            courier: courier(&websub.callback_guard),
+            fetcher: courier(&websub.fetch_guard),
+            messenger: courier(&everywhere),
+            engine: RefCell::new(Engine::new(options.delivery.clone(), dice)),
+            intents: RefCell::new(Intents::new(websub, seed)),
+            events: RefCell::default(),
+            feeding: Cell::new(false),
+            deadline: Cell::new(None),
+            alarm: Notify::new(),
+            waiting: RefCell::default(),
+            intents_alarm: Notify::new(),
+            targets: RefCell::default(),
+            cache: RefCell::default(),
+            flights: RefCell::default(),
+            clerk: Clerk::default(),
+            pings: RefCell::default(),
+            fetches: Semaphore::new(FETCHES_MAX),
+            drained: Notify::new(),
+            outlet,
+            hub,
+            options,
+            shard,
+            clock,
+        })
+    }
+
+    /// The hub's name, for logs.
+    pub(super) fn name(&self) -> &str {
+        self.hub.name().as_str()
+    }
+
+    /// A topic of this hub, as the store names it.
+    pub(super) fn of_store(&self, topic: &Topic) -> HubTopic {
+        HubTopic { hub: self.hub.name().clone(), topic: topic.clone() }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { elapsed: self.clock.uptime(), unix: self.clock.unix() }
+    }
+
+    pub(super) fn unix_millis(&self) -> u64 {
+        u64::try_from(self.clock.unix().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Starts a task of this hub.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        task::spawn(&self.shard, future);
+    }
+
+    /// Tells the delivery machine what happened, and carries out what it says. What happens meanwhile waits its turn.
+    pub(super) fn feed(self: &Rc<Self>, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        if self.feeding.replace(true) {
+            return;
+        }
+        let mut actions: Vec<Action> = Vec::new();
+        loop {
+            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+            self.engine.borrow_mut().handle(event, self.now(), &mut actions);
+            for action in actions.drain(..) {
+                self.carry_out(action);
+            }
+        }
+        self.feeding.set(false);
+        let deadline = self.engine.borrow().next_deadline();
+        let before = self.deadline.replace(deadline);
+        if deadline.is_some_and(|new| before.is_none_or(|old| new < old)) {
+            self.alarm.notify_one();
+        }
+    }
+
+    /// Wakes the delivery machine when it wants to be woken, for ever.
+    pub(super) async fn ring(self: Rc<Self>) {
+        loop {
+            let Some(deadline) = self.deadline.get() else {
+                self.alarm.notified().await;
+                continue;
+            };
+            let wait = deadline.saturating_sub(self.clock.uptime());
+            if wait.is_zero() {
+                self.feed(Event::Tick);
+                // A machine that wants to be called at once, again and again, must not keep everybody else from working.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(Instant::now() + wait) => {}
+                () = self.alarm.notified() => {}
+            }
+        }
+    }
+
+    /// Something new in the log, in its order; `before` is the place of the log's publication before it.
+    pub(super) fn appended(self: &Rc<Self>, before: stentor_model::Offset, entry: &Entry) {
+        self.bridge(entry);
+        self.hub.feeds().appended(entry);
+        let topic = &entry.topic.topic;
+        let prepared = self.prepare(entry);
+        self.cache.borrow_mut().arrived(topic, before, entry.offset, Rc::new(prepared));
+        self.feed(Event::Appended { topic: topic.clone(), offset: entry.offset });
+    }
+
+    /// A draft of content that the hub fetched itself.
+    pub(super) fn draft(&self, topic: &Topic, content: message::Content) -> Draft {
+        Draft {
+            topic: self.of_store(topic),
+            publication: PublicationId::from_random(self.shard.random()),
+            at: Timestamp(self.unix_millis()),
+            content: Content {
+                content_type: content.content_type.as_str().into(),
+                extras: Vec::new(),
+                body: Bytes::from(content.body),
+            },
+            idempotency: None,
+        }
+    }
+
+    /// Gets content from elsewhere, in as many attempts as the operator allows.
+    pub(super) async fn fetch(&self, fetch: &Fetch) -> Result<message::Content, FetchFault> {
+        let options = &self.options.websub.fetch;
+        let mut attempt = 1;
+        loop {
+            let outcome = courier::fetch(&self.fetcher, fetch, options).await;
+            match fetch.settle(outcome, attempt, options) {
+                Settlement::Content(content) => return Ok(content),
+                Settlement::Dead(fault) => return Err(fault),
+                Settlement::Retry(delay) => tokio::time::sleep(delay).await,
+            }
+            attempt += 1;
+        }
+    }
+}

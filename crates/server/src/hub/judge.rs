@@ -1,0 +1,79 @@
+//! Who is asked about a subscriber: nobody, everybody is let in, a list of tokens, or an HTTP endpoint of the operator.
+//!
+//! What follows from a verdict is decided by `stentor_websub::authenticator`. No answer in time is a denial (I7).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Method};
+use stentor_websub::authenticator::forward::{self, Outcome};
+use stentor_websub::authenticator::token::Tokens;
+use stentor_websub::authenticator::{Identity, TopicVerdict, Verdict};
+use stentor_websub::request::Intent;
+
+use super::door::Asked;
+use crate::courier::{AnswerLimit, Courier, Parcel, Return};
+
+/// Who is asked.
+#[derive(Debug)]
+pub enum Judge {
+    /// Nobody: every subscription is denied.
+    Nobody,
+    /// Nobody, and everybody may.
+    Everybody,
+    /// A list of bearer tokens.
+    Tokens(Tokens),
+    /// An endpoint of the operator.
+    Forward {
+        /// Where.
+        url: std::sync::Arc<str>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+impl Judge {
+    /// Asks about a request. `courier` goes wherever the operator wrote.
+    pub(super) async fn ask(&self, intent: &Intent, asked: &Asked, courier: &Courier) -> Verdict {
+        match self {
+            Self::Nobody => Verdict::Nobody,
+            Self::Everybody => {
+                Verdict::Authenticated { identity: Identity::new("anyone"), topic: TopicVerdict::Allowed }
+            }
+            Self::Tokens(tokens) => {
+                let mut shown = asked.headers.iter().filter(|(name, _)| name == "authorization");
+                let (first, second) = (shown.next(), shown.next());
+                // Two of them mean different things to different readers.
+                let only = first.filter(|_| second.is_none()).map(|(_, value)| value.as_str());
+                tokens.judge(only, intent.pair.topic.topic())
+            }
+            Self::Forward { url, timeout } => {
+                let question = forward::question(intent, &asked.client, &asked.headers);
+                let mut headers = HeaderMap::new();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                let parcel = Parcel {
+                    method: Method::POST,
+                    url: std::sync::Arc::clone(url),
+                    headers,
+                    body: Bytes::from(question),
+                    timeout: *timeout,
+                    answer: AnswerLimit::Whole(forward::ANSWER_BYTES_MAX),
+                };
+                forward::judge(outcome(courier.send(parcel).await), intent)
+            }
+        }
+    }
+}
+
+fn outcome(answer: Return) -> Outcome {
+    match answer {
+        Return::Answered(answer) => {
+            let text = |value: &HeaderValue| value.to_str().map(str::to_owned).ok();
+            let headers = answer.headers.iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?)));
+            Outcome::Answered { status: answer.status, headers: headers.collect(), body: answer.body.to_vec() }
+        }
+        Return::NotSent(_) | Return::NoAnswer(_) => Outcome::Silence,
+        Return::TooLong => Outcome::TooLong,
+    }
+}

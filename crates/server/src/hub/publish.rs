@@ -1,0 +1,132 @@
+//! Publishing: from a message to its place in the log.
+//!
+//! A message is answered when it is durable. One whose content is elsewhere is fetched first, and whatever is published on
+//! the same topic meanwhile waits behind it, so that the log has the order in which messages came.
+
+use std::fmt;
+
+use bytes::Bytes;
+use stentor_model::PublicationId;
+use stentor_store::{Content, Draft, Freshness, HubTopic, IdempotencyKey, Limit, Receipt, StoreError, Timestamp};
+use stentor_websub::message::{self, Fetch, FetchFault, Message, Source};
+use tokio::sync::oneshot;
+
+use super::door::{Command, Hub};
+
+/// A message, and what its request says beside it.
+#[derive(Debug)]
+pub struct Publish {
+    /// What is published, and where.
+    pub message: Message,
+    /// Makes a repetition within a day the same publication.
+    pub idempotency: Option<IdempotencyKey>,
+    /// What it is called if it is new.
+    pub publication: PublicationId,
+    /// The wall clock.
+    pub at: Timestamp,
+}
+
+/// Why nothing was published. Whoever answers finds the status in one table.
+#[derive(Clone, Debug)]
+pub enum PublishFault {
+    /// There is no content to be had.
+    Fetch(FetchFault),
+    /// The store did not take it.
+    Store(StoreError),
+    /// Too many publications wait for others.
+    Crowded,
+    /// The node goes down.
+    Closing,
+}
+
+impl fmt::Display for PublishFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetch(fault) => fault.fmt(f),
+            // What exactly failed is for the log, not for publishers.
+            Self::Store(StoreError::Full(Limit::Disk)) => f.write_str("the hub's disk is full; nothing was published"),
+            Self::Store(StoreError::Full(limit)) => {
+                write!(f, "{}; nothing was published", StoreError::Full(*limit))
+            }
+            Self::Store(StoreError::TooLarge(what)) => write!(f, "{what} is too large for this hub"),
+            Self::Store(StoreError::KeyReused) => {
+                f.write_str("the Idempotency-Key was used before with other content or another topic")
+            }
+            Self::Store(StoreError::Busy) | Self::Crowded => {
+                f.write_str("too many publications wait for this hub; try again")
+            }
+            Self::Store(_) => f.write_str("the hub's store takes no publications at the moment; nothing was published"),
+            Self::Closing => f.write_str("the node is going down; nothing was published"),
+        }
+    }
+}
+
+impl std::error::Error for PublishFault {}
+
+impl Hub {
+    /// Publishes a message; it is durable when this answers.
+    ///
+    /// # Errors
+    /// When it is not, and then nothing was published; but see [`StoreError::Failed`].
+    pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFault> {
+        let Publish { message: Message { topic, source }, idempotency, publication, at } = publish;
+        let draft = |content: message::Content| Draft {
+            topic: HubTopic { hub: self.name().clone(), topic: topic.clone() },
+            publication,
+            at,
+            content: Content {
+                content_type: content.content_type.as_str().into(),
+                extras: Vec::new(),
+                body: Bytes::from(content.body),
+            },
+            idempotency,
+        };
+        match source {
+            Source::Content(content) => {
+                let place = self.lines().join_if_any(&topic).map_err(|_| PublishFault::Crowded)?;
+                let _turn = match &place {
+                    Some(place) => Some(place.turn().await),
+                    None => None,
+                };
+                self.append(draft(content)).await
+            }
+            Source::Fetch(fetch) => {
+                let place = self.lines().join(&topic).map_err(|_| PublishFault::Crowded)?;
+                let _turn = place.turn().await;
+                let content = self.fetch(fetch).await?;
+                self.append(draft(content)).await
+            }
+        }
+    }
+
+    /// Appends, and counts.
+    pub(super) async fn append(&self, draft: Draft) -> Result<Receipt, PublishFault> {
+        let receipt = self.store().append(draft).await.map_err(|error| {
+            if matches!(error, StoreError::Failed(_) | StoreError::Corrupt(_) | StoreError::ReadOnly(_)) {
+                tracing::error!(hub = self.name().as_str(), %error, "a publication could not be stored");
+            }
+            PublishFault::Store(error)
+        })?;
+        if receipt.freshness == Freshness::New {
+            self.tallies().accepted.increment();
+        }
+        Ok(receipt)
+    }
+
+    /// Has the hub's thread fetch content.
+    pub(super) async fn fetch(&self, fetch: Fetch) -> Result<message::Content, PublishFault> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Fetch { fetch: Box::new(fetch), reply }).await.map_err(|_| PublishFault::Closing)?;
+        answer.await.map_err(|_| PublishFault::Closing)?.map_err(PublishFault::Fetch)
+    }
+
+    /// Takes pings: they are durable when this answers, and their topics are fetched afterwards.
+    ///
+    /// # Errors
+    /// When the store did not take them.
+    pub async fn ping(&self, topics: Vec<stentor_model::Topic>) -> Result<(), PublishFault> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Ping { topics, reply }).await.map_err(|_| PublishFault::Closing)?;
+        answer.await.map_err(|_| PublishFault::Closing)?
+    }
+}

@@ -1,0 +1,335 @@
+//! The thread on which all hubs of a node live, and what looks after their store.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use stentor_delivery::Event;
+use stentor_model::{Offset, WebhookId};
+use stentor_store::memory::Memory;
+use stentor_store::sqlite::Sqlite;
+use stentor_store::{Hub as HubName, Limits, ReadLimit, Scope, Store, StoreError, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+use tracing::{error, info, warn};
+
+use super::bridge::{self, Bridge, Outlet};
+use super::desk::Desk;
+use super::door::{Command, Hub, Options};
+use super::{clerk, ping};
+use crate::clock::Clock;
+use crate::fanout::shard::Shard;
+use crate::meter::Meters;
+use crate::task;
+
+/// How often cursors are made durable: what a crash repeats at most.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the log is cut.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long webhooks on their way may take when the node goes down. What is not answered by then is sent again at the
+/// next start.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Subscriptions that are read at once at the start.
+const PAGE_SUBSCRIPTIONS: usize = 4096;
+
+/// Where hubs keep what they must not lose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file; nothing keeps all of it in memory.
+    pub file: Option<PathBuf>,
+    /// What it takes.
+    pub limits: Limits,
+}
+
+/// Why hubs do not start.
+#[derive(Debug)]
+pub enum StartFault {
+    /// The store cannot be opened.
+    Store(Option<PathBuf>, StoreError),
+    /// There is no thread for them.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(Some(file), error) => write!(f, "the store {} cannot be opened: {error}", file.display()),
+            Self::Store(None, error) => write!(f, "the store cannot be opened: {error}"),
+            Self::Thread(error) => write!(f, "the hubs' thread cannot be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// All hubs of a node.
+#[derive(Debug)]
+pub struct Works {
+    hubs: Vec<Arc<Hub>>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+/// What the thread begins with.
+struct Seat {
+    hubs: Vec<(Arc<Hub>, Options, mpsc::Receiver<Command>)>,
+    store: Arc<dyn Store>,
+    /// Everything behind this place is announced; what lies before, subscriptions look for themselves. Taken before anybody
+    /// can publish, or the first publications of a start could reach no session and no stream.
+    start: Offset,
+    meters: Arc<Meters>,
+    clock: Arc<Clock>,
+}
+
+impl Works {
+    /// Opens the store and starts the hubs. Their subscriptions are read in the background.
+    ///
+    /// # Errors
+    /// When the store or the thread is not to be had.
+    pub fn start(
+        settings: Settings,
+        hubs: Vec<Options>,
+        meters: Arc<Meters>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, StartFault> {
+        let file = settings.file.clone();
+        let fault = |error| StartFault::Store(file.clone(), error);
+        let store: Arc<dyn Store> = match &settings.file {
+            Some(path) => Arc::new(Sqlite::open(path, settings.limits).map_err(fault)?),
+            None => Arc::new(Memory::new(settings.limits)),
+        };
+        let mut seats = Vec::new();
+        for options in hubs {
+            let (hub, commands) = Hub::new(&options, Arc::clone(&store)).map_err(fault)?;
+            seats.push((hub, options, commands));
+        }
+        let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
+        let (stop, stopped) = watch::channel(false);
+        let start = store.end();
+        let seat = Seat { hubs: seats, store, start, meters, clock };
+        let thread = std::thread::Builder::new().name("stentor-hub".to_owned()).spawn(move || run(seat, stopped));
+        Ok(Self { hubs, stop, thread: thread.map_err(StartFault::Thread)? })
+    }
+
+    /// The hubs, in the order in which they were given.
+    #[must_use]
+    pub fn hubs(&self) -> &[Arc<Hub>] {
+        &self.hubs
+    }
+
+    /// Lets webhooks on their way end, for a while, and closes the store. Blocks until then.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        if self.thread.join().is_err() {
+            error!("the hubs' thread had panicked");
+        }
+    }
+}
+
+fn seed() -> [u8; 32] {
+    let mut octets = [0; 32];
+    SystemRandom::new().fill(&mut octets).expect("the kernel's random source does not fail once it has started");
+    octets
+}
+
+fn run(seat: Seat, stopped: watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs an epoll descriptor, which the process has at its start");
+    LocalSet::new().block_on(&runtime, work(seat, stopped));
+}
+
+async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
+    let Seat { hubs, store, start, meters, clock } = seat;
+    let dice = seed();
+    let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
+    task::spawn(&shard, Rc::clone(&shard).flush_turns());
+    let mut desks = HashMap::new();
+    for (hub, mut options, commands) in hubs {
+        let name = hub.name().clone();
+        let (outlet, crossers) = match options.bridge.take() {
+            None => (None, None),
+            Some(Bridge { realm, identity, rules, crossers }) => {
+                (Some(Outlet { realm, identity, rules }), Some(crossers))
+            }
+        };
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), seed());
+        if let Some(crossers) = crossers {
+            task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
+        }
+        for forever in [
+            Box::pin(Rc::clone(&desk).ring()) as std::pin::Pin<Box<dyn Future<Output = ()>>>,
+            Box::pin(Rc::clone(&desk).ring_intents()),
+            Box::pin(clerk::work(Rc::clone(&desk))),
+            Box::pin(listen(Rc::clone(&desk), commands)),
+            Box::pin(load(Rc::clone(&desk))),
+        ] {
+            task::spawn(&shard, forever);
+        }
+        desks.insert(name, desk);
+    }
+    let desks = Rc::new(desks);
+    task::spawn(&shard, follow(Arc::clone(&store), start, Rc::clone(&desks)));
+    task::spawn(&shard, flush(Arc::clone(&store)));
+    task::spawn(&shard, trim(Arc::clone(&store), Arc::clone(&clock)));
+    // Ends when the node does, or is dropped.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+    drain(&desks).await;
+    if let Err(error) = store.close().await {
+        error!(%error, "the store was not closed in order; what was acknowledged is safe, some webhooks may be sent again");
+    }
+}
+
+async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
+    for desk in desks.values() {
+        desk.feed(Event::Drain);
+    }
+    let all = async {
+        for desk in desks.values() {
+            desk.drained.notified().await;
+            desk.clerk.settled().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
+        info!("some webhooks were not answered in time; they are sent again at the next start");
+    }
+}
+
+/// Tells every hub what is new in the log, in its order, for ever.
+async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName, Rc<Desk>>>) {
+    let mut at = start;
+    loop {
+        match store.beyond(at).await {
+            Ok(_) => {}
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                warn!(%error, "the end of the log cannot be waited for");
+                tokio::time::sleep(FLUSH_INTERVAL).await;
+                continue;
+            }
+        }
+        let page = match store.tail(at, ReadLimit::default()).await {
+            Ok(page) => page,
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                error!(%error, "the log cannot be followed");
+                tokio::time::sleep(FLUSH_INTERVAL).await;
+                continue;
+            }
+        };
+        for entry in &page.entries {
+            if let Some(desk) = desks.get(&entry.topic.hub) {
+                desk.appended(at, entry);
+            }
+            at = entry.offset;
+        }
+    }
+}
+
+async fn flush(store: Arc<dyn Store>) {
+    loop {
+        tokio::time::sleep(FLUSH_INTERVAL).await;
+        match store.flush().await {
+            Ok(_) => {}
+            Err(StoreError::Closed) => return,
+            Err(error) => warn!(%error, "cursors cannot be written; a crash now would repeat webhooks"),
+        }
+    }
+}
+
+async fn trim(store: Arc<dyn Store>, clock: Arc<Clock>) {
+    loop {
+        let now = Timestamp(u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX));
+        match store.trim(now).await {
+            Ok(trimmed) if trimmed.topics_overdue > 0 => warn!(
+                topics = trimmed.topics_overdue,
+                "topics take no publications: one has waited for its subscriber for longer than backlog_age_max"
+            ),
+            Ok(_) => {}
+            Err(StoreError::Closed) => return,
+            Err(error) => warn!(%error, "the log cannot be cut"),
+        }
+        tokio::time::sleep(TRIM_INTERVAL).await;
+    }
+}
+
+/// Reads the subscriptions of a hub, and goes on with the pings that it had taken.
+async fn load(desk: Rc<Desk>) {
+    let scope = Scope::Hub(desk.hub.name().clone());
+    let (mut after, mut count) = (WebhookId(0), 0_usize);
+    loop {
+        let page = match desk.hub.store().list(&scope, after, PAGE_SUBSCRIPTIONS).await {
+            Ok(page) => page,
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                error!(hub = desk.name(), %error, "the subscriptions cannot be read");
+                tokio::time::sleep(FLUSH_INTERVAL).await;
+                continue;
+            }
+        };
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        count += page.len();
+        for subscription in page {
+            // One that was verified meanwhile is there already.
+            if !desk.targets.borrow().contains_key(&subscription.id) {
+                clerk::enrol(&desk, subscription).await;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    info!(hub = desk.name(), subscriptions = count, "the hub's subscriptions are loaded");
+    ping::resume(&desk).await;
+}
+
+/// Carries out commands, for ever. What takes time has a task of its own.
+async fn listen(desk: Rc<Desk>, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        obey(&desk, command);
+    }
+}
+
+fn obey(desk: &Rc<Desk>, command: Command) {
+    match command {
+        Command::Subscribe { intent, asked, reply } => desk.receive(intent, asked, reply),
+        Command::Ping { topics, reply } => ping::receive(desk, topics, reply),
+        Command::Numbers { reply } => drop(reply.send(desk.numbers())),
+        Command::Remove { id, reply } => desk.clerk.remove_by_id(id, reply),
+        Command::Fetch { fetch, mut reply } => {
+            let desk_of_task = Rc::clone(desk);
+            desk.spawn(async move {
+                let fetched = async {
+                    let _permit = desk_of_task.fetches.acquire().await;
+                    desk_of_task.fetch(&fetch).await
+                };
+                tokio::select! {
+                    fetched = fetched => drop(reply.send(fetched)),
+                    () = reply.closed() => {}
+                }
+            });
+        }
+        Command::List { topic, after, limit, reply } => {
+            answer(desk, reply, async move |desk| desk.list(topic, after, limit).await);
+        }
+        Command::Show { id, reply } => answer(desk, reply, async move |desk| desk.show(id).await),
+        Command::Deny { id, reason, reply } => answer(desk, reply, async move |desk| desk.cancel(id, reason).await),
+        Command::Dead { after, limit, reply } => answer(desk, reply, async move |desk| desk.dead(after, limit).await),
+        Command::Replay { id, reply } => answer(desk, reply, async move |desk| desk.replay(id).await),
+        Command::Forget { id, reply } => answer(desk, reply, async move |desk| desk.forget(id).await),
+    }
+}
+
+fn answer<T: 'static>(desk: &Rc<Desk>, reply: oneshot::Sender<T>, work: impl AsyncFnOnce(&Rc<Desk>) -> T + 'static) {
+    let desk_of_task = Rc::clone(desk);
+    // Who asked may have gone; what was asked for is done all the same.
+    desk.spawn(async move { drop(reply.send(work(&desk_of_task).await)) });
+}

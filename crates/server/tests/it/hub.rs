@@ -1,0 +1,490 @@
+//! A hub from outside: subscriptions, publications, deliveries, and what is refused.
+
+use std::num::NonZero;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use stentor_model::Secret;
+use stentor_websub::signature::{Judgement, verify};
+
+use crate::house::{Node, start, web};
+use crate::http::{Reply, request};
+use crate::receiver::{Got, Receiver, Say, polite};
+
+pub(crate) const TOPIC: &str = "https://example.com/feed";
+
+/// A node with a hub on `/hub` that lets everybody in, and its administration on `/admin`.
+pub(crate) fn hub(options: Value) -> Value {
+    let mut all = json!({
+        "authenticator": {"type": "allow-all"},
+        "publish": {},
+        "allow_private_networks": true,
+        "retry_delay_base": 10, "retry_delay_min": 1, "retry_delay_max": 50,
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let mut config = web(json!({
+        "hub": {"type": "websub-hub", "options": all},
+        "admin": {"type": "hub-admin", "token": ADMIN_TOKEN},
+    }));
+    config["store"] = json!({"type": "memory"});
+    config
+}
+
+const ADMIN_TOKEN: &str = "a-token-of-the-administration";
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let field = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    fields.iter().map(field).collect::<Vec<_>>().join("&")
+}
+
+/// A POST of any type to the hub.
+pub(crate) async fn send(node: &Node, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    let mut http = node.http().await;
+    http.send(request("POST", target, headers, body)).await;
+    http.reply().await
+}
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+pub(crate) async fn ask(node: &Node, fields: &[(&str, &str)]) -> Reply {
+    send(node, "/hub", &[FORM], form(fields).as_bytes()).await
+}
+
+/// Subscribes to the usual topic, and waits until the subscription is in force.
+pub(crate) async fn subscribe(node: &Node, receiver: &Receiver, more: &[(&str, &str)]) {
+    subscribe_to(node, TOPIC, receiver, more).await;
+}
+
+pub(crate) async fn subscribe_to(node: &Node, topic: &str, receiver: &Receiver, more: &[(&str, &str)]) {
+    let callback = receiver.url("/callback?mine=1");
+    let mut fields = vec![("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", callback.as_str())];
+    fields.extend(more);
+    let before = subscriptions(node).await.len();
+    let reply = ask(node, &fields).await;
+    assert_eq!((reply.status, reply.text()), (202, ""));
+    crate::house::soon("a subscription", async {
+        while subscriptions(node).await.len() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn admin(node: &Node, method: &str, target: &str, body: &str) -> Reply {
+    let mut http = node.http().await;
+    let authorization = format!("Bearer {ADMIN_TOKEN}");
+    http.send(request(method, target, &[("Authorization", &authorization), JSON], body.as_bytes())).await;
+    http.reply().await
+}
+
+async fn subscriptions(node: &Node) -> Vec<Value> {
+    let reply = admin(node, "GET", "/admin/hubs/hub/subscriptions", "").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["subscriptions"].as_array().unwrap().clone()
+}
+
+/// Publishes a text as it is.
+pub(crate) async fn publish(node: &Node, text: &str) -> Value {
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let reply = send(node, &target, &[("Content-Type", "text/plain;charset=UTF-8")], text.as_bytes()).await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    reply.json()
+}
+
+pub(crate) fn texts(posts: &[Got]) -> Vec<&str> {
+    posts.iter().map(Got::text).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_arrives() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[("hub.secret", "of ours")]).await;
+    let question = &receiver.gets(1).await[0];
+    assert!(question.target.starts_with("/callback?mine=1&hub.mode=subscribe&"), "{}", question.target);
+    assert_eq!(question.parameter("hub.topic").as_deref(), Some(TOPIC));
+    assert_eq!(question.parameter("hub.lease_seconds").as_deref(), Some("864000"));
+    assert!(question.header("user-agent").unwrap().starts_with("Stentor/"));
+    let first = publish(&node, "one").await;
+    publish(&node, "two").await;
+    let posts = receiver.posts(2).await;
+    assert_eq!(texts(&posts), ["one", "two"]);
+    let hub_url = format!("http://{}/hub", node.address(0));
+    assert_eq!(posts[0].target, "/callback?mine=1");
+    assert_eq!(posts[0].header("content-type"), Some("text/plain;charset=UTF-8"));
+    assert_eq!(posts[0].header("link").unwrap(), format!("<{hub_url}>; rel=\"hub\", <{TOPIC}>; rel=\"self\""));
+    assert_eq!(posts[0].header("stentor-publication").unwrap(), first["id"].to_string());
+    assert_eq!(posts[0].header("stentor-attempt"), Some("1"));
+    let sequences = posts.iter().map(|post| post.header("stentor-sequence").unwrap()).collect::<Vec<_>>();
+    assert_eq!(sequences, ["1", "2"]);
+    for post in &posts {
+        let signature = post.header("x-hub-signature").unwrap();
+        assert!(signature.starts_with("sha1="));
+        assert_eq!(verify(signature, &Secret::new("of ours"), &post.body), Judgement::Genuine);
+    }
+    let seen = &subscriptions(&node).await[0];
+    assert_eq!((&seen["has_secret"], &seen["state"]), (&json!(true), &json!("active")));
+    assert!(!seen.to_string().contains("of ours"));
+}
+
+#[tokio::test]
+async fn messages_of_the_reference_are_distributed() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let content = Receiver::with(|got, _| match got.target.as_str() {
+        "/there" => Say::Status(200, "from there".to_owned()),
+        _ => Say::Status(404, "an error page".to_owned()),
+    })
+    .await;
+    let message = |more: Value| {
+        let mut all = json!({"topic": TOPIC});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all.to_string()
+    };
+    let octets = [0_u8, 1, 255];
+    for more in [
+        json!({"contentBase64": STANDARD.encode(octets)}),
+        json!({"contentBase64": STANDARD.encode("{}"), "contentType": "application/json"}),
+        json!({"contentUrl": content.url("/there"), "contentBase64": STANDARD.encode("not this")}),
+        json!({"contentUrl": content.url("/gone"), "contentBase64": STANDARD.encode("instead"), "contentType": "text/x"}),
+    ] {
+        let reply = send(&node, "/hub", &[JSON], message(more).as_bytes()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+    let posts = receiver.posts(4).await;
+    let found: Vec<_> = posts.iter().map(|post| (post.header("content-type").unwrap(), post.body.clone())).collect();
+    assert_eq!(found[0], ("text/plain", octets.to_vec()));
+    assert_eq!(found[1], ("application/json", b"{}".to_vec()));
+    assert_eq!(found[2], ("application/octet-stream", b"from there".to_vec()));
+    assert_eq!(found[3], ("text/x", b"instead".to_vec()));
+    // The error page reaches nobody, and nothing is appended.
+    let gone = send(&node, "/hub", &[JSON], message(json!({"contentUrl": content.url("/gone")})).as_bytes()).await;
+    assert_eq!((gone.status, gone.text()), (422, "the content's URL answered with status 404\n"));
+    publish(&node, "the end").await;
+    assert_eq!(receiver.posts(5).await[4].text(), "the end");
+}
+
+#[tokio::test]
+async fn pings_are_answered_before_the_topic_is_fetched() {
+    let receiver = Receiver::start().await;
+    let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
+    let topic = topic_server.url("/topic");
+    let node = start(&hub(json!({"pings": [topic_server.url("/")]})));
+    subscribe_to(&node, &topic, &receiver, &[]).await;
+    for field in ["hub.url", "hub.topic"] {
+        let reply = ask(&node, &[("hub.mode", "publish"), (field, &topic)]).await;
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        let count = if field == "hub.url" { 1 } else { 2 };
+        assert_eq!(texts(&receiver.posts(count).await)[count - 1], "fresh");
+    }
+    let strange = ask(&node, &[("hub.mode", "publish"), ("hub.url", TOPIC)]).await;
+    assert_eq!(strange.status, 403, "{}", strange.text());
+}
+
+#[tokio::test]
+async fn a_failing_receiver_is_tried_again_and_nothing_overtakes() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|got, place| match got.method.as_str() {
+        "POST" if place < 3 => Say::Status([500, 302, 429][place], String::new()),
+        _ => polite(got, place),
+    });
+    for text in ["one", "two", "three"] {
+        publish(&node, text).await;
+    }
+    let posts = receiver.posts(6).await;
+    assert_eq!(texts(&posts), ["one", "one", "one", "one", "two", "three"]);
+    let attempts: Vec<_> = posts.iter().map(|post| post.header("stentor-attempt").unwrap()).collect();
+    assert_eq!(attempts, ["1", "2", "3", "4", "1", "1"]);
+    let ids: Vec<_> = posts[..4].iter().map(|post| post.header("stentor-publication").unwrap()).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn redirects_are_failures_and_patience_is_granted() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    let elsewhere = Receiver::start().await;
+    subscribe(&node, &receiver, &[]).await;
+    let goal = elsewhere.url("/");
+    receiver.behave(move |got, place| match (got.method.as_str(), place) {
+        ("POST", 0) => Say::With(307, "location", goal.clone()),
+        ("POST", 1) => Say::With(429, "retry-after", "1".to_owned()),
+        _ => polite(got, place),
+    });
+    publish(&node, "one").await;
+    receiver.posts(2).await;
+    let seen = subscriptions(&node).await[0]["delivery"].clone();
+    assert_eq!((&seen["state"], &seen["attempt"]), (&json!("backoff"), &json!(3)));
+    assert!(seen["next_attempt_in_seconds"].as_f64().unwrap() > 0.5, "{seen}");
+    receiver.posts(3).await;
+    assert!(elsewhere.all().is_empty());
+}
+
+#[tokio::test]
+async fn one_that_hangs_delays_nobody_else() {
+    let node = start(&hub(json!({"delivery_timeout": 60_000})));
+    let (hanging, receiver) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &hanging, &[]).await;
+    subscribe(&node, &receiver, &[]).await;
+    hanging.behave(|_, _| Say::Silence);
+    for text in ["one", "two", "three"] {
+        publish(&node, text).await;
+    }
+    assert_eq!(texts(&receiver.posts(3).await), ["one", "two", "three"]);
+    assert_eq!(texts(&hanging.posts(1).await), ["one"]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_recorded_and_sent_again_by_hand() {
+    let (node, receiver) = (start(&hub(json!({"delivery_retries": 2}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|got, place| match got.text() {
+        "bad" if place < 2 => Say::Status(500, String::new()),
+        _ => polite(got, place),
+    });
+    publish(&node, "bad").await;
+    publish(&node, "good").await;
+    assert_eq!(texts(&receiver.posts(3).await), ["bad", "bad", "good"]);
+    let dead = admin(&node, "GET", "/admin/hubs/hub/dead", "").await.json();
+    let dead = dead["dead"].as_array().unwrap();
+    assert_eq!((dead.len(), &dead[0]["attempts"], &dead[0]["bytes"]), (1, &json!(2), &json!(3)));
+    let id = &dead[0]["id"];
+    let reply = admin(&node, "POST", &format!("/admin/hubs/hub/dead/{id}/replay"), "").await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    assert_eq!(texts(&receiver.posts(4).await)[3], "bad");
+    crate::house::soon("the record to go", async {
+        while admin(&node, "GET", "/admin/hubs/hub/dead", "").await.json()["dead"] != json!([]) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(admin(&node, "POST", &format!("/admin/hubs/hub/dead/{id}/replay"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn subscriptions_end_by_every_way() {
+    let node = start(&hub(json!({})));
+    let none_left = async || {
+        crate::house::soon("the subscription to end", async {
+            while !subscriptions(&node).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    // Asked for and confirmed.
+    let receiver = Receiver::start().await;
+    subscribe(&node, &receiver, &[]).await;
+    let callback = receiver.url("/callback?mine=1");
+    let fields = [("hub.mode", "unsubscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    none_left().await;
+    assert_eq!(receiver.gets(2).await[1].parameter("hub.mode").as_deref(), Some("unsubscribe"));
+    // 410.
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|got, place| match got.method.as_str() {
+        "POST" => Say::Status(410, String::new()),
+        _ => polite(got, place),
+    });
+    publish(&node, "unwanted").await;
+    none_left().await;
+    // By the operator, with a word to the callback.
+    subscribe(&node, &receiver, &[]).await;
+    let id = subscriptions(&node).await[0]["id"].clone();
+    let reply =
+        admin(&node, "POST", &format!("/admin/hubs/hub/subscriptions/{id}/deny"), r#"{"reason": "no more"}"#).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(subscriptions(&node).await, Vec::<Value>::new());
+    let told = receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("denied"))).await;
+    let told = told.iter().find(|one| one.target.contains("denied")).unwrap();
+    assert_eq!(told.parameter("hub.reason").as_deref(), Some("no more"));
+    assert_eq!(told.parameter("hub.challenge"), None);
+    // By the operator, silently.
+    subscribe(&node, &receiver, &[]).await;
+    let id = subscriptions(&node).await[0]["id"].clone();
+    assert_eq!(admin(&node, "DELETE", &format!("/admin/hubs/hub/subscriptions/{id}"), "").await.status, 200);
+    assert_eq!(subscriptions(&node).await, Vec::<Value>::new());
+    assert_eq!(admin(&node, "DELETE", &format!("/admin/hubs/hub/subscriptions/{id}"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_renewal_changes_the_terms_and_keeps_the_place() {
+    let (node, receiver) = (start(&hub(json!({"signature_algorithm": "sha256"}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[("hub.secret", "old")]).await;
+    publish(&node, "one").await;
+    let callback = receiver.url("/callback?mine=1");
+    let fields = [
+        ("hub.mode", "subscribe"),
+        ("hub.topic", TOPIC),
+        ("hub.callback", callback.as_str()),
+        ("hub.secret", "new"),
+        ("hub.lease_seconds", "1"),
+    ];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    assert_eq!(receiver.gets(2).await[1].parameter("hub.lease_seconds").as_deref(), Some("300"));
+    let is_new = |post: &Got| {
+        let signature = post.header("x-hub-signature").unwrap();
+        verify(signature, &Secret::new("new"), &post.body) == Judgement::Genuine
+    };
+    let mut count = 1;
+    loop {
+        count += 1;
+        publish(&node, "more").await;
+        let posts = receiver.posts(count).await;
+        if is_new(&posts[count - 1]) {
+            break;
+        }
+        assert!(count < 1000, "the new secret is never used");
+    }
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_subscribes_where_nobody_is_asked() {
+    let (node, receiver) = (start(&hub(json!({"authenticator": null}))), Receiver::start().await);
+    let callback = receiver.url("/callback");
+    let fields = [("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    let told = &receiver.gets(1).await[0];
+    assert_eq!(told.parameter("hub.mode").as_deref(), Some("denied"));
+    assert_eq!(told.parameter("hub.challenge"), None);
+    assert!(subscriptions(&node).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said() {
+    let node = start(&hub(json!({"subscription_security": "both"})));
+    let check = async |fields: &[(&str, &str)], status: u16, word: &str| {
+        let reply = ask(&node, fields).await;
+        assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert!(reply.status == status && reply.text().contains(word), "{} {}", reply.status, reply.text());
+        assert_eq!(reply.text().lines().count(), 1);
+    };
+    let (mode, topic) = (("hub.mode", "subscribe"), ("hub.topic", TOPIC));
+    let callback = ("hub.callback", "https://example.com/callback");
+    check(&[], 400, "hub.mode").await;
+    check(&[("hub.mode", "dance")], 400, "hub.mode").await;
+    check(&[mode, callback], 400, "hub.topic").await;
+    check(&[mode, topic], 400, "hub.callback").await;
+    check(&[mode, topic, ("hub.callback", "ftp://x/")], 400, "hub.callback").await;
+    check(&[mode, topic, callback], 403, "hub.secret").await;
+    check(&[mode, topic, callback, ("hub.secret", &"s".repeat(200))], 400, "hub.secret").await;
+    check(&[mode, topic, callback, ("hub.secret", "s"), ("hub.lease_seconds", "soon")], 400, "hub.lease_seconds").await;
+    check(&[mode, topic, ("hub.callback", "http://example.com/"), ("hub.secret", "s")], 403, "https").await;
+    let check = async |target: &str, headers: &[(&str, &str)], body: &str, status: u16, word: &str| {
+        let reply = send(&node, target, headers, body.as_bytes()).await;
+        assert!(reply.status == status && reply.text().contains(word), "{} {}", reply.status, reply.text());
+    };
+    check("/hub", &[("Content-Type", "text/plain")], "x", 415, "application/json").await;
+    check("/hub", &[JSON], "{}", 400, "topic").await;
+    check("/hub", &[JSON], "[]", 400, "JSON object").await;
+    check("/hub", &[JSON], &json!({"topic": TOPIC}).to_string(), 400, "contentBase64").await;
+    check("/hub", &[JSON], &json!({"topic": TOPIC, "contentBase64": "?"}).to_string(), 400, "contentBase64").await;
+    check("/hub", &[JSON], &json!({"topic": TOPIC, "contentUrl": "there"}).to_string(), 400, "contentUrl").await;
+    check("/hub?topic=x", &[], "x", 400, "topic").await;
+    let mut http = node.http().await;
+    assert_eq!(http.get("/hub").await.status, 405);
+}
+
+#[tokio::test]
+async fn private_addresses_are_closed_by_default() {
+    let node = start(&hub(json!({"allow_private_networks": false})));
+    let receiver = Receiver::start().await;
+    let callback = receiver.url("/callback");
+    let fields = [("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    let message = json!({"topic": TOPIC, "contentUrl": receiver.url("/secret")}).to_string();
+    let reply = send(&node, "/hub", &[JSON], message.as_bytes()).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert!(receiver.all().is_empty() && subscriptions(&node).await.is_empty());
+}
+
+#[tokio::test]
+async fn publishing_is_closed_unless_it_is_configured() {
+    let node = start(&hub(json!({"publish": null})));
+    let body = json!({"topic": TOPIC, "contentBase64": ""}).to_string();
+    assert_eq!(send(&node, "/hub", &[JSON], body.as_bytes()).await.status, 403);
+    let node = start(&hub(json!({"publish": {"key": "k", "secret": "s"}})));
+    let reply = send(&node, "/hub", &[JSON], body.as_bytes()).await;
+    assert!((400..=401).contains(&reply.status), "{}", reply.text());
+    assert!(!reply.text().contains("appended"));
+}
+
+#[tokio::test]
+async fn a_repetition_publishes_once() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let body = |text: &str| json!({"topic": TOPIC, "contentBase64": STANDARD.encode(text)}).to_string();
+    let headers = [JSON, ("Idempotency-Key", "once")];
+    let first = send(&node, "/hub", &headers, body("x").as_bytes()).await.json();
+    let second = send(&node, "/hub", &headers, body("x").as_bytes()).await.json();
+    assert_eq!((&first["id"], &second["repeated"]), (&second["id"], &json!(true)));
+    assert_eq!(send(&node, "/hub", &headers, body("y").as_bytes()).await.status, 422);
+    publish(&node, "after").await;
+    assert_eq!(texts(&receiver.posts(2).await), ["x", "after"]);
+}
+
+#[tokio::test]
+async fn the_administration_wants_its_token() {
+    let node = start(&hub(json!({})));
+    let mut http = node.http().await;
+    let reply = http.get("/admin/hubs").await;
+    assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")));
+    let hubs = admin(&node, "GET", "/admin/hubs", "").await.json();
+    assert_eq!(hubs["hubs"][0]["name"], "hub");
+    for (method, target, status) in [
+        ("GET", "/admin/hubs/other/subscriptions", 404),
+        ("GET", "/admin/hubs/hub/subscriptions/9", 404),
+        ("GET", "/admin/hubs/hub/subscriptions/x", 400),
+        ("PUT", "/admin/hubs/hub/subscriptions", 405),
+        ("GET", "/admin/", 404),
+    ] {
+        let reply = admin(&node, method, target, "").await;
+        assert_eq!(reply.status, status, "{method} {target}");
+        assert!(reply.json()["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let mut config = hub(json!({}));
+    config["store"] = json!({"type": "sqlite", "path": dir.path().join("store.sqlite").to_str().unwrap()});
+    let node = start(&config);
+    subscribe(&node, &receiver, &[("hub.secret", "kept")]).await;
+    receiver.behave(|_, _| Say::Status(503, String::new()));
+    for text in ["one", "two"] {
+        publish(&node, text).await;
+    }
+    receiver.posts(1).await;
+    node.running.stop().await;
+    let before = receiver.posts(1).await.len();
+    receiver.behave(polite);
+    let node = start(&config);
+    publish(&node, "three").await;
+    let posts = receiver.posts(before + 3).await;
+    assert_eq!(texts(&posts[before..]), ["one", "two", "three"]);
+    assert!(posts.last().unwrap().header("x-hub-signature").is_some());
+}
+
+#[tokio::test]
+async fn many_topics_and_receivers_each_keep_their_order() {
+    let node = start(&hub(json!({})));
+    let mut receivers = Vec::new();
+    for _ in 0..5 {
+        let receiver = Receiver::start().await;
+        subscribe(&node, &receiver, &[]).await;
+        receivers.push(receiver);
+    }
+    let texts_of = |count: usize| (0..count).map(|at| format!("{at}")).collect::<Vec<_>>();
+    let count = NonZero::new(200).unwrap().get();
+    for text in texts_of(count) {
+        publish(&node, &text).await;
+    }
+    for receiver in receivers {
+        assert_eq!(texts(&receiver.posts(count).await), texts_of(count));
+    }
+}

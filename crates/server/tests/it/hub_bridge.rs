@@ -1,0 +1,154 @@
+//! One publication, every kind of subscriber: a realm and a hub that share topics.
+
+use serde_json::{Value, json};
+
+use crate::house::{Node, publisher, pusher, start};
+use crate::hub::{hub, send, subscribe_to};
+use crate::receiver::{Got, Receiver};
+
+const URI: &str = "com.shop.orders";
+const TOPIC: &str = "https://example.com/topics/com.shop.orders";
+
+fn bridged() -> Value {
+    let mut config = hub(json!({
+        "realm": "realm1", "role": "anonymous",
+        "bridge": [{"uri": "com.shop.", "match": "prefix", "topic": "https://example.com/topics/{uri}"}],
+    }));
+    let paths = &mut config["workers"][0]["transports"][0]["paths"];
+    paths["push"] = pusher(json!({}));
+    paths["publish"] = publisher(json!({}));
+    config
+}
+
+fn body(got: &Got) -> Value {
+    serde_json::from_slice(&got.body).unwrap()
+}
+
+async fn publish_at_hub(node: &Node, content_type: &str, body: &str) -> Value {
+    let target = format!("/hub?topic={TOPIC}");
+    let reply = send(node, &target, &[("Content-Type", content_type)], body.as_bytes()).await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    reply.json()
+}
+
+#[tokio::test]
+async fn one_post_reaches_a_session_and_a_webhook() {
+    let (node, receiver) = (start(&bridged()), Receiver::start().await);
+    subscribe_to(&node, TOPIC, &receiver, &[]).await;
+    let mut session = node.session().await;
+    session.subscribe(URI).await;
+    let reply = node.post("/push", &json!({"topic": URI, "args": [1, "a"], "kwargs": {"b": 2}}).to_string()).await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    let event = session.expect(36).await;
+    assert_eq!((&event[2], &event[4], &event[5]), (&json!(reply.id()), &json!([1, "a"]), &json!({"b": 2})));
+    let post = &receiver.posts(1).await[0];
+    assert_eq!(post.header("stentor-publication").unwrap(), reply.id().to_string());
+    assert_eq!(post.header("content-type"), Some("application/json"));
+    assert_eq!(body(post), json!({"topic": URI, "args": [1, "a"], "kwargs": {"b": 2}}));
+    // Other topics go on as they did.
+    session.subscribe("com.other").await;
+    let reply = node.post("/push", r#"{"topic": "com.other", "args": [3]}"#).await;
+    assert_eq!(session.expect(36).await[2], json!(reply.id()));
+}
+
+#[tokio::test]
+async fn publications_of_the_hub_become_events() {
+    let node = start(&bridged());
+    let mut session = node.session().await;
+    session.subscribe(URI).await;
+    for (content_type, content, arg) in [
+        ("text/plain", "a text", json!("a text")),
+        ("application/json", r#"{"x": [1]}"#, json!({"x": [1]})),
+        ("application/problem+json; charset=utf-8", "[]", json!([])),
+        ("application/json", "not JSON", json!("not JSON")),
+    ] {
+        let receipt = publish_at_hub(&node, content_type, content).await;
+        let event = session.expect(36).await;
+        assert_eq!((&event[2], &event[4]), (&receipt["id"], &json!([arg])));
+        assert_eq!(event[5], json!({"topic": TOPIC, "content_type": content_type}));
+    }
+}
+
+#[tokio::test]
+async fn a_session_publishes_to_webhooks_and_is_told_when_it_is_kept() {
+    let (node, receiver) = (start(&bridged()), Receiver::start().await);
+    subscribe_to(&node, TOPIC, &receiver, &[]).await;
+    let (mut publisher, mut other) = (node.session().await, node.session().await);
+    publisher.subscribe(URI).await;
+    other.subscribe(URI).await;
+    let id = publisher.publish(URI, json!(["x"])).await;
+    assert_eq!(other.expect(36).await[2], json!(id));
+    assert_eq!(receiver.posts(1).await[0].header("stentor-publication").unwrap(), id.to_string());
+    // exclude_me holds: the publisher's next event is somebody else's.
+    let reply = node.post("/push", &json!({"topic": URI}).to_string()).await;
+    assert_eq!(publisher.expect(36).await[2], json!(reply.id()));
+    // What the role may not do is refused before anything is kept.
+    let request = publisher.request();
+    publisher.send(json!([16, request, {"acknowledge": true, "disclose_me": true}, URI])).await;
+    assert_eq!(publisher.expect(8).await[4], "wamp.error.option_disallowed.disclose_me");
+}
+
+#[tokio::test]
+async fn everybody_has_the_same_order_whoever_publishes() {
+    let (node, receiver) = (start(&bridged()), Receiver::start().await);
+    subscribe_to(&node, TOPIC, &receiver, &[]).await;
+    let mut reader = node.session().await;
+    reader.subscribe(URI).await;
+    let mut publisher = node.session().await;
+    let by_session = async {
+        for number in 0..100 {
+            publisher.publish(URI, json!([number])).await;
+        }
+    };
+    let by_push = async {
+        for number in 100..200 {
+            let reply = node.post("/push", &json!({"topic": URI, "args": [number]}).to_string()).await;
+            assert_eq!(reply.status, 202);
+        }
+    };
+    let by_hub = async {
+        for number in 200..300 {
+            publish_at_hub(&node, "text/plain", &number.to_string()).await;
+        }
+    };
+    tokio::join!(by_session, by_push, by_hub);
+    let posts = receiver.posts(300).await;
+    for post in &posts {
+        let event = reader.expect(36).await;
+        assert_eq!(event[2].to_string(), post.header("stentor-publication").unwrap());
+    }
+    let sequence: Vec<u64> =
+        posts.iter().map(|post| post.header("stentor-sequence").unwrap().parse().unwrap()).collect();
+    assert_eq!(sequence, (1..=300).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_repeated_post_is_published_once() {
+    let node = start(&bridged());
+    let mut session = node.session().await;
+    session.subscribe(URI).await;
+    let text = json!({"topic": URI, "args": [1]}).to_string();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut http = node.http().await;
+        let reply = http.post("/publish", &[("Idempotency-Key", "k1")], text.as_bytes()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        ids.push(reply.id());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let marker = node.post("/push", &json!({"topic": URI}).to_string()).await;
+    assert_eq!(session.expect(36).await[2], json!(ids[0]));
+    assert_eq!(session.expect(36).await[2], json!(marker.id()));
+}
+
+#[tokio::test]
+async fn a_batch_on_bridged_topics_is_answered_item_by_item() {
+    let node = start(&bridged());
+    let mut session = node.session().await;
+    session.subscribe(URI).await;
+    let items = json!([{"topic": URI, "args": [1]}, {"topic": "com.shop.a b"}, {"topic": URI, "args": [2]}]);
+    let reply = node.post("/push", &items.to_string()).await;
+    assert_eq!(reply.status, 207, "{}", reply.text());
+    assert_eq!(session.expect(36).await[4], json!([1]));
+    assert_eq!(session.expect(36).await[4], json!([2]));
+}
