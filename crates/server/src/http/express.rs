@@ -62,6 +62,8 @@ pub(super) struct Lane<S> {
     answers: Vec<u8>,
     written: usize,
     date: Date,
+    /// Requests that were answered in this turn.
+    turn: usize,
     next: Next,
 }
 
@@ -90,6 +92,7 @@ impl<S: Stream> Lane<S> {
             answers,
             written: 0,
             date: Date::default(),
+            turn: 0,
             next: Next::Read,
         }
     }
@@ -105,16 +108,16 @@ impl<S: Stream> Lane<S> {
                 return Poll::Ready(None);
             }
             match self.next {
+                // Without the beginning of a request there is nothing that the long way could answer.
+                Next::Leave if self.rest.is_empty() => return self.poll_end(cx),
                 Next::Leave => {
                     let rest = Bytes::from(std::mem::take(&mut self.rest));
-                    // Without a beginning of a request there is nothing that the long way could answer.
-                    return Poll::Ready(
-                        self.stream.take().filter(|_| !rest.is_empty()).map(|stream| stream.after(rest)),
-                    );
+                    return Poll::Ready(self.stream.take().map(|stream| stream.after(rest)));
                 }
                 Next::Yield => {
                     self.next = Next::Serve;
-                    cx.waker().wake_by_ref();
+                    // Behind everybody else; Pending by its nature.
+                    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
                     return Poll::Pending;
                 }
                 Next::Serve => {
@@ -126,6 +129,14 @@ impl<S: Stream> Lane<S> {
                 Next::Read => ready!(self.poll_requests(cx)),
             }
         }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Watched<S>>> {
+        if let Some(stream) = &mut self.stream {
+            // How a stream ends that nobody waits for any more is of no interest.
+            let _ = ready!(Pin::new(stream).poll_shutdown(cx));
+        }
+        Poll::Ready(None)
     }
 
     /// Writes what waits; nothing where the client has gone.
@@ -180,7 +191,7 @@ impl<S: Stream> Lane<S> {
     /// Serves the requests at the beginning of `octets`, and says how many octets that used.
     fn serve(&mut self, octets: &[u8]) -> usize {
         let mut used = 0;
-        for _ in 0..REQUESTS_PER_TURN {
+        while self.turn < REQUESTS_PER_TURN {
             if used == octets.len() {
                 self.next = Next::Read;
                 if self.rest.capacity() > IDLE_CAPACITY_MAX {
@@ -189,7 +200,10 @@ impl<S: Stream> Lane<S> {
                 return used;
             }
             match self.serve_one(&octets[used..]) {
-                Served::Answered(octets) => used += octets,
+                Served::Answered(octets) => {
+                    used += octets;
+                    self.turn += 1;
+                }
                 Served::Awaited(octets) => {
                     self.awaited = octets;
                     self.next = Next::Read;
@@ -265,6 +279,7 @@ impl<S: Stream> Future for Lane<S> {
     type Output = Option<Watched<S>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.turn = 0;
         self.poll_lane(cx)
     }
 }
