@@ -125,6 +125,7 @@ impl<S: Stream> Lane<S> {
                     let used = self.serve(&rest);
                     self.rest = rest;
                     self.rest.drain(..used);
+                    self.rest.shrink_to(IDLE_CAPACITY_MAX);
                 }
                 Next::Read => ready!(self.poll_requests(cx)),
             }
@@ -194,9 +195,6 @@ impl<S: Stream> Lane<S> {
         while self.turn < REQUESTS_PER_TURN {
             if used == octets.len() {
                 self.next = Next::Read;
-                if self.rest.capacity() > IDLE_CAPACITY_MAX {
-                    self.rest = Vec::new();
-                }
                 return used;
             }
             match self.serve_one(&octets[used..]) {
