@@ -7,31 +7,55 @@ use serde_json::json;
 use stentor::clock::Clock;
 use stentor::fanout::peer::Agreement;
 use stentor::fanout::shard::Shard;
-use stentor::http::{Front, Service};
-use stentor::meter::{Reason, Tally};
-use stentor::node::wiring::{Echo, wire};
-use stentor::socket::SocketService;
+use stentor::meter::{Gauge, Reason};
 use stentor::socket::connection::{Connection, Opening};
 use stentor::socket::io::Io;
+use stentor::socket::unfinished::Unfinished;
+use stentor::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 use stentor_wamp::codec::Format;
+use stentor_websocket::closing::Failure;
+use stentor_websocket::decoder::{MaskRule, Utf8Rule};
+use stentor_websocket::handshake::{NullOrigin, Origins};
+use stentor_websocket::keepalive;
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, Frame};
 use crate::frames::raw;
-use crate::house::{Node, configured, loopback, router, start, web};
+use crate::house::{Node, start, web};
 
 const MIB: usize = 1 << 20;
 
 /// A service that sends every message back.
 fn echo() -> Arc<SocketService> {
-    let config = configured(&router(json!([
-        {"type": "web", "endpoint": loopback(), "paths": {"/": {"type": "echo"}}},
-    ])));
-    let shared = (&Tally::new(1), &Arc::new(Clock::default()));
-    let wiring = wire(&config, Echo::Enabled, shared, &mut || 7).unwrap();
-    let Front::Site(site) = &wiring.routers[0].fronts[0].front else { panic!("not a site") };
-    let Service::Socket(service, _) = &**site.find("/").unwrap().0 else { panic!("not a socket") };
-    Arc::clone(service)
+    let habits = Habits {
+        frame_bytes_max: MIB,
+        message_bytes_max: MIB,
+        fragment_bytes: 0,
+        outbox_bytes_max: 16 * MIB,
+        subscriptions_max: 1,
+        connections_max: 1,
+        open_ticks: 0,
+        close_ticks: 0,
+        keepalive: keepalive::Policy::default(),
+        ping_bytes: 4,
+        mask: MaskRule::Required,
+        utf8: Utf8Rule::Strict,
+        failure: Failure::Close,
+        close_echo: CloseEcho::Code,
+        subprotocol: SubprotocolRule::Optional,
+        nodelay: true,
+    };
+    let open = Gauge::default();
+    open.increment();
+    Arc::new(SocketService {
+        speech: Speech::Echo,
+        habits,
+        origins: Origins::new(["*"], NullOrigin::Allow),
+        formats: Format::ALL.to_vec(),
+        compression: None,
+        unfinished: Arc::new(Unfinished::new(16 * MIB as u64)),
+        open: Arc::new(open),
+    })
 }
 
 /// A waker that does nothing: whoever polls by hand knows when.
@@ -51,7 +75,7 @@ async fn after_a_mebibyte_of_messages_others_have_their_turn() {
         format: Format::ALL[0],
         window: None,
         fragment_bytes: 0,
-        outbox_bytes_max: COUNT * MESSAGE * 2,
+        outbox_bytes_max: service.habits.outbox_bytes_max,
         keepalive: service.habits.keepalive,
         ping_bytes: 4,
     };
