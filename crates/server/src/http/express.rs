@@ -162,13 +162,14 @@ impl<S: Stream> Lane<S> {
 
     /// Reads into the buffer of the thread, where most requests are served and forgotten.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(self.leave()) };
+        let Some(stream) = &mut self.stream else { return Poll::Ready(()) };
         let client = Rc::clone(&self.client);
         let mut room = client.shard.read_buffer.borrow_mut();
         let mut buffer = ReadBuf::new(&mut room);
         // An end or a fault is seen again by the long way, if there is anything left to answer.
         if ready!(Pin::new(stream).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
-            return Poll::Ready(self.leave());
+            self.leave();
+            return Poll::Ready(());
         }
         let octets = buffer.filled();
         if self.rest.is_empty() {
