@@ -31,7 +31,7 @@ const WARM_UP: u64 = 200;
 /// How long nothing may be counted after the last arrival: the server's tail of a publication, under valgrind.
 const TAIL: std::time::Duration = std::time::Duration::from_millis(200);
 
-const HTTP: &str = "HTTP: parse, answer (hyper)";
+const HTTP: &str = "HTTP: parse, answer";
 const SERVICE: &str = "service look-up, limits, gate";
 const BODY: &str = "body: read and parse";
 const ROUTING: &str = "routing: permission, match";
@@ -47,6 +47,7 @@ const STAGES: [&str; 10] = [HTTP, SERVICE, BODY, ROUTING, FRAME, OUTBOX, RUNTIME
 
 /// Source files by a part of their path; the first that fits counts.
 const FILES: &[(&str, &str)] = &[
+    ("server/src/http/express", HTTP),
     ("server/src/http/intake", BODY),
     ("server/src/http/", SERVICE),
     ("server/src/pusher/body", BODY),

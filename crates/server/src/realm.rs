@@ -126,6 +126,16 @@ impl Realm {
         self.read().subscription_count()
     }
 
+    fn crossing(&self, topic: &str) -> Option<(&Crossing, stentor_model::Topic)> {
+        self.crossings.get()?.iter().find_map(|one| Some((one, one.rule.topic(topic)?)))
+    }
+
+    /// Whether publications on a topic go by way of a log.
+    #[must_use]
+    pub fn is_logged(&self, topic: &str) -> bool {
+        self.crossing(topic).is_some()
+    }
+
     /// Publishes, by way of a log where the URI is bridged to one.
     ///
     /// # Errors
@@ -139,11 +149,7 @@ impl Realm {
         payload: Payload<'_>,
         idempotency: Option<&str>,
     ) -> Result<Way, Refusal> {
-        let crossing = self
-            .crossings
-            .get()
-            .and_then(|crossings| crossings.iter().find_map(|one| Some((one, one.rule.topic(topic)?))));
-        let Some((crossing, logged)) = crossing else {
+        let Some((crossing, logged)) = self.crossing(topic) else {
             return self.publish(shard, by, topic, options, payload).map(Way::Direct);
         };
         let details = self.read().judge(by, topic, options)?;

@@ -1,6 +1,6 @@
 //! HTTP: which service answers a request, and the services that are not the pusher.
 //!
-//! hyper parses and writes HTTP; this room decides. A request is matched to the service with the longest path, and a
+//! hyper parses and writes HTTP, and `express` the plainest publications; this room decides. A request is matched to the service with the longest path, and a
 //! service answers everything below its path, as in Crossbar.
 
 mod admin;
@@ -8,6 +8,7 @@ mod alarm;
 mod call;
 mod crowd;
 mod download;
+mod express;
 mod files;
 mod hub;
 mod intake;

@@ -77,11 +77,16 @@ pub(crate) fn empty(status: u16) -> Reply {
     reply
 }
 
-/// An answer of the JSON services. Nobody on the way may keep it.
+/// What the answers of the JSON services are.
+pub(super) const JSON_MEDIA_TYPE: &str = "application/json; charset=UTF-8";
+
+/// Nobody on the way may keep an answer.
+pub(super) const NEVER_KEPT: &str = "no-store, no-cache, must-revalidate, max-age=0";
+
+/// An answer of the JSON services.
 pub(crate) fn json(status: u16, body: impl Into<Bytes>) -> Reply {
-    let mut reply = with_body(status, "application/json; charset=UTF-8", body);
-    let never = HeaderValue::from_static("no-store, no-cache, must-revalidate, max-age=0");
-    reply.headers_mut().insert(header::CACHE_CONTROL, never);
+    let mut reply = with_body(status, JSON_MEDIA_TYPE, body);
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(NEVER_KEPT));
     reply
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -15,10 +16,12 @@ use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::alarm::{First, attend};
 use super::crowd::{Crowd, Place};
+use super::express::{self, Lane};
 use super::patience::{Fault, Limits, Patience, Phase, Verdict};
 use super::reply::{self, Reply};
 use super::scrape::Watch;
@@ -102,7 +105,7 @@ pub(super) struct Client {
     pub(super) remote: Remote,
     pub(super) vitals: Arc<Vitals>,
     pub(super) ingress: Arc<Ingress>,
-    shard: Rc<Shard>,
+    pub(super) shard: Rc<Shard>,
 }
 
 impl Client {
@@ -164,7 +167,15 @@ where
     S: Stream + 'static,
 {
     let _guard = client.shard.serve_http();
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&client.vitals), Some(place)));
+    let mut watch = Lookout::new(&client, shutdown);
+    let mut stream = Watched::new(stream, Arc::clone(&client.vitals), Some(place));
+    if express::is_open(&client.ingress) {
+        match watch.over(Lane::new(stream, Rc::clone(&client))).await.flatten() {
+            Some(left) => stream = left,
+            None => return,
+        }
+    }
+    let io = TokioIo::new(stream);
     let for_service = Rc::clone(&client);
     let service = service_fn(move |request| {
         let client = Rc::clone(&for_service);
@@ -177,7 +188,7 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, service)
         .with_upgrades();
-    if let Some(Err(error)) = watch_over(connection, &client, shutdown).await {
+    if let Some(Err(error)) = watch.over(connection).await {
         if error.is_parse_too_large() {
             client.meters().closed.count(Reason::HeadTooLarge);
         } else if error.is_parse() {
@@ -187,44 +198,58 @@ where
     }
 }
 
-/// Runs a connection to its end; nothing where it had to be given up.
-async fn watch_over<C>(connection: C, client: &Client, mut shutdown: watch::Receiver<bool>) -> Option<hyper::Result<()>>
-where
-    C: Future<Output = hyper::Result<()>> + Graceful,
-{
-    let ingress = &client.ingress;
-    let mut connection = std::pin::pin!(connection);
-    let mut patience = Patience::new(ingress.limits, client.shard.clock.uptime());
-    let mut look = std::pin::pin!(tokio::time::sleep(ingress.limits.step()));
-    let (mut going_down, mut condemned) = (false, false);
-    loop {
-        let alarm = async {
-            tokio::select! {
-                _ = shutdown.wait_for(|down| *down), if !going_down => Alarm::Down,
-                () = look.as_mut() => Alarm::Look,
+/// Who looks after a connection, whichever way its requests take.
+struct Lookout<'c> {
+    client: &'c Client,
+    shutdown: watch::Receiver<bool>,
+    patience: Patience,
+    look: Pin<Box<Sleep>>,
+    /// The client was told that its time is over.
+    condemned: bool,
+}
+
+impl<'c> Lookout<'c> {
+    fn new(client: &'c Client, shutdown: watch::Receiver<bool>) -> Self {
+        let limits = client.ingress.limits;
+        let patience = Patience::new(limits, client.shard.clock.uptime());
+        Self { client, shutdown, patience, look: Box::pin(tokio::time::sleep(limits.step())), condemned: false }
+    }
+
+    /// Runs a connection to its end; nothing where it had to be given up.
+    async fn over<C: Future + Graceful>(&mut self, connection: C) -> Option<C::Output> {
+        let mut connection = std::pin::pin!(connection);
+        let mut going_down = false;
+        loop {
+            let alarm = async {
+                tokio::select! {
+                    _ = self.shutdown.wait_for(|down| *down), if !going_down => Alarm::Down,
+                    () = self.look.as_mut() => Alarm::Look,
+                }
+            };
+            match attend(connection.as_mut(), alarm).await {
+                First::Done(outcome) => return Some(outcome),
+                First::Alarm(Alarm::Down) => {
+                    going_down = true;
+                    connection.as_mut().end_gracefully();
+                }
+                First::Alarm(Alarm::Look) => {
+                    let step = self.judge()?;
+                    self.look.as_mut().reset(tokio::time::Instant::now() + step);
+                }
             }
-        };
-        match attend(connection.as_mut(), alarm).await {
-            First::Done(outcome) => return Some(outcome),
-            First::Alarm(Alarm::Down) => {
-                going_down = true;
-                connection.as_mut().end_gracefully();
-            }
-            First::Alarm(Alarm::Look) => {
-                let sample = client.vitals.sample();
-                let step = match patience.look(sample, ingress.crowd.density(), client.shard.clock.uptime()) {
-                    Verdict::Wait(step) => step,
-                    // Whoever was told and is still there at the next look is told no more.
-                    Verdict::Over(_) if condemned => return None,
-                    Verdict::Over(fault) => {
-                        condemned = true;
-                        if condemn(fault, client) == Sentence::Drop {
-                            return None;
-                        }
-                        ingress.limits.step()
-                    }
-                };
-                look.as_mut().reset(tokio::time::Instant::now() + step);
+        }
+    }
+
+    /// The time until the next look; nothing where the connection is over.
+    fn judge(&mut self) -> Option<Duration> {
+        let (client, ingress) = (self.client, &self.client.ingress);
+        match self.patience.look(client.vitals.sample(), ingress.crowd.density(), client.shard.clock.uptime()) {
+            Verdict::Wait(step) => Some(step),
+            // Whoever was told and is still there at the next look is told no more.
+            Verdict::Over(_) if self.condemned => None,
+            Verdict::Over(fault) => {
+                self.condemned = true;
+                (condemn(fault, client) == Sentence::Tell).then(|| ingress.limits.step())
             }
         }
     }
@@ -254,6 +279,12 @@ where
 {
     fn end_gracefully(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+}
+
+impl<S: Stream> Graceful for Lane<S> {
+    fn end_gracefully(mut self: Pin<&mut Self>) {
+        self.leave();
     }
 }
 

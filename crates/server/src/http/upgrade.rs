@@ -175,18 +175,23 @@ fn start(
 fn take_apart(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes, Option<Place>) {
     let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
         Ok(parts) => {
-            let (stream, place) = parts.io.into_inner().into_parts();
-            return (Io::Plain(Arc::new(stream)), parts.read_buf, place);
+            let (stream, ahead, place) = parts.io.into_inner().into_parts();
+            return (Io::Plain(Arc::new(stream)), joined(parts.read_buf, ahead), place);
         }
         Err(upgraded) => upgraded,
     };
     match upgraded.downcast::<TokioIo<Watched<Box<dyn Stream>>>>() {
         Ok(parts) => {
-            let (stream, place) = parts.io.into_inner().into_parts();
-            (Io::Owned(stream), parts.read_buf, place)
+            let (stream, ahead, place) = parts.io.into_inner().into_parts();
+            (Io::Owned(stream), joined(parts.read_buf, ahead), place)
         }
         Err(upgraded) => (Io::Owned(Box::new(TokioIo::new(upgraded))), Bytes::new(), None),
     }
+}
+
+/// What hyper has read behind the handshake, and what it has not come to.
+fn joined(read: Bytes, ahead: Bytes) -> Bytes {
+    if ahead.is_empty() { read } else { [read, ahead].concat().into() }
 }
 
 /// A path with its percent signs resolved; nothing when they are broken or hide something that is not UTF-8.

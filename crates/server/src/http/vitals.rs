@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::crowd::Place;
@@ -108,6 +109,8 @@ impl Vitals {
 pub(super) struct Watched<S> {
     stream: S,
     vitals: Arc<Vitals>,
+    /// What was read before and comes first. It has been counted.
+    ahead: Bytes,
     /// The place that the connection takes for as long as it lives.
     place: Option<Place>,
     /// How far a farewell has come: what was thrown away of the client's octets since.
@@ -116,17 +119,29 @@ pub(super) struct Watched<S> {
 
 impl<S> Watched<S> {
     pub(super) const fn new(stream: S, vitals: Arc<Vitals>, place: Option<Place>) -> Self {
-        Self { stream, vitals, place, lingered: None }
+        Self { stream, vitals, ahead: Bytes::new(), place, lingered: None }
     }
 
-    /// The stream, unwatched, and its place.
-    pub(super) fn into_parts(self) -> (S, Option<Place>) {
-        (self.stream, self.place)
+    /// The same, with octets that were read from it and not used.
+    pub(super) fn after(mut self, ahead: Bytes) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    /// The stream, unwatched, what was read before, and its place.
+    pub(super) fn into_parts(self) -> (S, Bytes, Option<Place>) {
+        (self.stream, self.ahead, self.place)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         let order = self.vitals.order.load(Relaxed);
         if order != GO_ON {
             if order == SAY_TOO_SLOW {

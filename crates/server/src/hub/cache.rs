@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use hyper::HeaderMap;
 use stentor_model::{Offset, Topic};
 
@@ -39,11 +40,11 @@ impl Prepared {
 /// The publications of one hub that are in memory.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    runs: HashMap<Topic, Run>,
+    runs: HashMap<Topic, Run, RandomState>,
     /// Of all runs, in the order of arrival.
     arrivals: VecDeque<(Topic, usize)>,
     run_bytes: usize,
-    read: HashMap<(Topic, Offset), Rc<Prepared>>,
+    read: HashMap<(Topic, Offset), Rc<Prepared>, RandomState>,
     reads: VecDeque<(Topic, Offset)>,
     read_bytes: usize,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
@@ -20,7 +21,7 @@ use crate::courier::{AnswerLimit, Parcel, Return};
 /// What is on its way, and what was dead and goes out once more.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    posts: HashMap<AttemptKey, AbortHandle>,
+    posts: HashMap<AttemptKey, AbortHandle, RandomState>,
     pub(super) replays: HashMap<(WebhookId, Offset), DeadPublication>,
 }
 
@@ -156,7 +157,16 @@ impl Desk {
     }
 
     async fn send(self: &Rc<Self>, attempt: &Attempt) -> (Outcome, Option<std::time::Duration>) {
-        let prepared = match self.content(attempt).await {
+        let known = match attempt.errand {
+            Errand::InOrder => self.cache.borrow().get(&attempt.topic, attempt.offset),
+            Errand::Replay => None,
+        };
+        let content = match known {
+            Some(prepared) => Ok(Some(prepared)),
+            // Apart, so that a webhook whose content is in memory does not carry the room for reading it.
+            None => Box::pin(self.content(attempt)).await,
+        };
+        let prepared = match content {
             Ok(Some(prepared)) => prepared,
             Ok(None) => return (Outcome::Missing, None),
             Err(error) => {
@@ -179,9 +189,6 @@ impl Desk {
             let flights = self.flights.borrow();
             let dead = flights.replays.get(&(attempt.webhook, attempt.offset));
             return Ok(dead.map(|dead| Rc::new(self.prepare(&dead.entry))));
-        }
-        if let Some(prepared) = self.cache.borrow().get(&attempt.topic, attempt.offset) {
-            return Ok(Some(prepared));
         }
         let before = Offset::new(attempt.offset.get().saturating_sub(1));
         let limit = ReadLimit { entries: 1, ..Default::default() };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use stentor_delivery::{Action, Engine, Event, Now};
 use stentor_model::{PublicationId, Topic, WebhookId};
 use stentor_store::{Claim, Content, Draft, Entry, HubTopic, Timestamp};
@@ -57,7 +58,7 @@ pub(super) struct Desk {
     pub(super) intents_alarm: Notify,
     /// How fast the callbacks of each host are asked.
     pub(super) hosts: RefCell<Paces<String>>,
-    pub(super) targets: RefCell<HashMap<WebhookId, Target>>,
+    pub(super) targets: RefCell<HashMap<WebhookId, Target, RandomState>>,
     pub(super) cache: RefCell<Cache>,
     pub(super) flights: RefCell<Flights>,
     pub(super) clerk: Clerk,

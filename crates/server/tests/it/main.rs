@@ -18,6 +18,7 @@ mod courier;
 mod courier_cost;
 mod downloads;
 mod endpoints;
+mod express;
 mod frames;
 mod handshake;
 mod hostile_http;
