@@ -17,7 +17,7 @@ pub(crate) struct TopicEntry {
     /// between) or after it.
     pub(crate) idle: List,
     pub(crate) live: Offset,
-    /// The newest announced place; at least `live`.
+    /// The newest announced place. Before anything was announced, `live` may lie behind it: at a cursor.
     pub(crate) hint: Offset,
     /// The read for the live end, or [`NONE`].
     pub(crate) live_fetch: u32,

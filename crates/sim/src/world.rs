@@ -229,6 +229,9 @@ impl<'t> World<'t> {
         for webhook in webhooks {
             self.tell(Event::Removed { webhook: WebhookId(webhook) })?;
         }
+        // A read that rests after a failure of the store notices when it wakes that nobody waits for it any more.
+        self.elapsed += u64::try_from(self.setup.options.store_retry_delay.as_millis()).unwrap_or(u64::MAX) + 1;
+        self.tell(Event::Tick)?;
         let gauges = self.engine.as_ref().map(Engine::gauges).unwrap_or_default();
         let left = [gauges.webhooks, gauges.topics, gauges.hosts, gauges.in_flight, gauges.fetches, gauges.backoffs];
         let left = left.into_iter().chain([gauges.breakers_open, gauges.replays]).sum::<usize>();

@@ -84,10 +84,14 @@ impl Engine {
     fn idle(&mut self, at: u32) {
         let topic = self.webhooks[at].topic;
         self.webhooks[at].state = State::Idle;
+        let cursor = self.webhooks[at].cursor;
         let entry = &mut self.topics[topic];
+        // Nothing lies between its cursor and the hint, and whatever lies before its cursor is done with.
+        let known = cursor.max(entry.hint);
         if entry.live_fetch == NONE {
-            // Either nobody else stands here, or there was nothing new for them: `rouse` sees to that.
-            entry.live = entry.hint;
+            // Nobody else stands here, or there was nothing new for them: `rouse` sees to that. After a start nothing was
+            // announced yet, and reading from the hint would read the whole log of the topic again.
+            entry.live = if entry.idle.is_empty() { known } else { known.min(entry.live.max(entry.hint)) };
         }
         entry.idle.push_back(&mut self.webhooks, at);
         self.rouse(topic);

@@ -23,6 +23,8 @@ struct Scene {
     /// Everything said but reads and requests.
     said: Vec<String>,
     is_store_down: bool,
+    /// Where reads began.
+    reads: Vec<u64>,
     out: Vec<Action>,
 }
 
@@ -35,6 +37,7 @@ impl Scene {
             flights: Vec::new(),
             said: Vec::new(),
             is_store_down: false,
+            reads: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -65,6 +68,7 @@ impl Scene {
     }
 
     fn read(&mut self, key: FetchKey, topic: &Topic, after: Offset, limit: usize) {
+        self.reads.push(after.get());
         if self.is_store_down {
             return self.tell(Event::FetchFailed { key });
         }
@@ -145,6 +149,30 @@ impl Scene {
 const OK: Outcome = Outcome::Answered(204);
 const BROKEN: Outcome = Outcome::Answered(500);
 const AWAY: Outcome = Outcome::NotSent(SendFault::Connect);
+
+/// After a start nothing was announced: whoever is up to date must not have the whole log read again for the next
+/// publication.
+#[test]
+fn the_live_end_begins_where_the_cursors_are() {
+    let mut scene = Scene::new(Options::default());
+    scene.logs.insert("t".to_owned(), (1..=100).collect());
+    for id in 1..=3 {
+        scene.enrol(id, "t", "h", 100, None, None);
+    }
+    scene.append("t", 101);
+    assert_eq!(scene.reads, [100, 100, 100, 100]);
+    assert_eq!(scene.flights.len(), 3);
+}
+
+/// One that is behind the others waits at the live end too when there is nothing for it: the end is where the hindmost is.
+#[test]
+fn nobody_at_the_live_end_is_passed_over() {
+    let mut scene = Scene::new(Options::default());
+    scene.enrol(1, "t", "h", 100, None, None);
+    scene.enrol(2, "t", "h", 50, None, None);
+    scene.append("t", 70);
+    assert_eq!(scene.flights.iter().map(|one| (one.webhook.0, one.offset.get())).collect::<Vec<_>>(), [(2, 70)]);
+}
 
 #[test]
 fn one_after_the_other() {

@@ -204,6 +204,11 @@ impl HubService {
                 if let Some(topic) = topics.iter().find(|topic| !self.hub.takes_pings_for(topic)) {
                     return Err(Denial::new(403, format!("this hub takes no pings for the topic {topic}")));
                 }
+                // Each topic is a request of the hub's own, like a question to a callback.
+                let address = client.remote.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+                if !topics.iter().all(|_| self.hub.admits(&address, shard.clock.uptime())) {
+                    return Err(Denial::new(429, "too many pings come from this address; try again later"));
+                }
                 self.hub.ping(topics).await?;
                 Ok(empty(204))
             }

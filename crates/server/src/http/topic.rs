@@ -55,7 +55,7 @@ impl TopicService {
             return reply::text(404, "the rest of this path does not make the URL of a topic");
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return not_readable();
+            return not_readable("GET, HEAD");
         }
         let mut reply = if wants_stream(request.headers()) {
             stream(&self.hub, &topic, request.headers(), client)
@@ -72,7 +72,7 @@ impl TopicService {
 impl StreamService {
     pub(super) fn answer(&self, request: &Request<Incoming>, client: &Client) -> Reply {
         if *request.method() != Method::GET {
-            return not_readable();
+            return not_readable("GET");
         }
         let query = request.uri().query().unwrap_or_default();
         let topic = query.split('&').find_map(|pair| pair.strip_prefix("topic="));
@@ -86,9 +86,9 @@ impl StreamService {
     }
 }
 
-fn not_readable() -> Reply {
+fn not_readable(allowed: &'static str) -> Reply {
     let mut reply = reply::text(405, "this path is read with GET");
-    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     reply
 }
 

@@ -156,7 +156,7 @@ fn cross(desk: &Rc<Desk>, crosser: Crosser) {
         Err(_) => return drop(reply.send(Err(refusal(&PublishFault::Crowded)))),
     };
     // Where nobody stands in line, the append is under way when this returns.
-    let at_once = place.is_none().then(|| desk.hub.store().append(draft.clone()));
+    let at_once = place.is_none().then(|| desk.hub.begin_append(draft.clone()));
     let desk_of_task = Rc::clone(desk);
     desk.spawn(async move {
         let _turn = match &place {
@@ -164,7 +164,7 @@ fn cross(desk: &Rc<Desk>, crosser: Crosser) {
             None => None,
         };
         let appended = match at_once {
-            Some(appended) => appended.await.map_err(PublishFault::Store),
+            Some(appended) => appended.await,
             None => desk_of_task.hub.append(draft).await,
         };
         drop(reply.send(appended.map(|receipt| receipt.publication).map_err(|fault| refusal(&fault))));

@@ -30,8 +30,11 @@ use crate::courier::{self, Courier};
 use crate::fanout::shard::Shard;
 use crate::task;
 
-/// Fetches of content at once. Each may hold a body of `fetch_bytes_max` octets.
+/// Fetches of content at once for publishers that wait for them. Each may hold a body of `fetch_bytes_max` octets.
 const FETCHES_MAX: usize = 16;
+
+/// Fetches of pinged topics at once. Apart from the others: who pings shows no key, and must not keep those waiting who do.
+const PING_FETCHES_MAX: usize = 8;
 
 /// How long a connection to a host is kept for the next webhook. Servers rarely wait for longer than a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
@@ -64,6 +67,7 @@ pub(super) struct Desk {
     pub(super) clerk: Clerk,
     pub(super) pings: RefCell<Pings>,
     pub(super) fetches: Semaphore,
+    pub(super) ping_fetches: Semaphore,
     pub(super) drained: Notify,
     pub(super) outlet: Option<Outlet>,
 }
@@ -129,6 +133,7 @@ impl Desk {
             clerk: Clerk::default(),
             pings: RefCell::default(),
             fetches: Semaphore::new(FETCHES_MAX),
+            ping_fetches: Semaphore::new(PING_FETCHES_MAX),
             drained: Notify::new(),
             outlet,
             hub,

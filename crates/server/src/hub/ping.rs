@@ -26,6 +26,10 @@ const MARK: &str = "ping";
 /// Marks that are read at once at the start.
 const PAGE_MARKS: usize = 1000;
 
+/// Pinged topics that wait for their fetch, or for another attempt. More are refused: each is a row in the store and a
+/// fetch, and pings need no signature.
+const OPEN_MAX: usize = 1000;
+
 /// Wait before a topic is tried again that the store did not take.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -83,6 +87,11 @@ pub(super) async fn resume(desk: &Rc<Desk>) {
 /// Takes pings, and answers when they are written down.
 pub(super) fn receive(desk: &Rc<Desk>, topics: Vec<Topic>, reply: oneshot::Sender<Result<(), PublishFault>>) {
     let at = Timestamp(desk.unix_millis());
+    let known = desk.pings.borrow().open.len();
+    if known + topics.iter().filter(|topic| !desk.pings.borrow().open.contains_key(*topic)).count() > OPEN_MAX {
+        drop(reply.send(Err(PublishFault::Crowded)));
+        return;
+    }
     let mut marks = Vec::with_capacity(topics.len());
     for topic in topics {
         // The place in the order of the topic is that of the request, whatever has to be waited for.
@@ -153,7 +162,7 @@ async fn look_after(desk: &Rc<Desk>, mark: WebhookId, topic: Topic, mut place: P
 /// way round, those who hold places could wait for those who wait for one.
 async fn publish(desk: &Rc<Desk>, topic: &Topic, place: &Place) -> Result<(), PublishFault> {
     let _turn = place.turn().await;
-    let _permit = desk.fetches.acquire().await;
+    let _permit = desk.ping_fetches.acquire().await;
     desk.pings.borrow_mut().open.insert(topic.clone(), State::Fetching);
     let Source::Fetch(fetch) = message::ping(topic.clone()).source else { return Ok(()) };
     let content = desk.fetch(&fetch).await.map_err(PublishFault::Fetch)?;

@@ -4,6 +4,7 @@
 //! the same topic meanwhile waits behind it, so that the log has the order in which messages came.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use stentor_model::PublicationId;
@@ -115,7 +116,20 @@ impl Hub {
 
     /// Appends, and counts.
     pub(super) async fn append(&self, draft: Draft) -> Result<Receipt, PublishFault> {
-        let receipt = self.store().append(draft).await.map_err(|error| {
+        self.appended(self.store().append(draft).await)
+    }
+
+    /// The same; it is under way when this returns.
+    pub(super) fn begin_append(
+        self: &Arc<Self>,
+        draft: Draft,
+    ) -> impl Future<Output = Result<Receipt, PublishFault>> + use<> {
+        let (hub, appended) = (Arc::clone(self), self.store().append(draft));
+        async move { hub.appended(appended.await) }
+    }
+
+    fn appended(&self, outcome: Result<Receipt, StoreError>) -> Result<Receipt, PublishFault> {
+        let receipt = outcome.map_err(|error| {
             if matches!(error, StoreError::Failed(_) | StoreError::Corrupt(_) | StoreError::ReadOnly(_)) {
                 tracing::error!(hub = self.name().as_str(), %error, "a publication could not be stored");
             }
