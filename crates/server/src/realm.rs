@@ -147,6 +147,11 @@ impl Realm {
             return self.publish(shard, by, topic, options, payload).map(Way::Direct);
         };
         let details = self.read().judge(by, topic, options)?;
+        if options.filter.as_ref().is_some_and(|filter| filter.is_selective()) {
+            let sentence = "options eligible, eligible_authid and eligible_authrole cannot hold on this topic: its \
+                            publications go to webhooks and streams too";
+            return Err(Refusal::new(reason::INVALID_ARGUMENT, sentence));
+        }
         let unwritable =
             |_| Refusal::new(reason::INVALID_ARGUMENT, "the payload cannot be written in JSON, as a log keeps it");
         let payload = payload.transcoded(Serializer::Json).map_err(unwritable)?;

@@ -36,7 +36,7 @@ struct Kept {
     generation: u32,
     log: BTreeMap<u64, Arc<Entry>>,
     topics: HashMap<HubTopic, Topic>,
-    keys: HashMap<(Hub, IdempotencyKey), Known>,
+    keys: HashMap<(Hub, Box<str>), Known>,
     log_bytes: u64,
     overdue: HashSet<u64>,
     subscriptions: BTreeMap<WebhookId, Subscription>,
@@ -156,12 +156,11 @@ impl Kept {
 
     /// The same checks in the same order as on disk: a repetition is answered before any limit is looked at.
     fn append(&mut self, draft: Draft, limits: &Limits) -> Result<Receipt, StoreError> {
-        let name = draft.idempotency.clone().map(|key| (draft.topic.hub.clone(), key));
-        if let Some(known) = name.as_ref().and_then(|name| self.keys.get(name))
-            && draft.at.since(known.at) < IDEMPOTENCY_WINDOW
+        let name = draft.idempotency.as_ref().map(|key| (draft.topic.hub.clone(), Box::from(key.as_str())));
+        if let Some(name) = &name
+            && let Some(repeated) = self.keyed(name, draft.fingerprint(), draft.at)?
         {
-            let repeated = Receipt { freshness: Freshness::Repeated, ..known.receipt };
-            return if known.fingerprint == draft.fingerprint() { Ok(repeated) } else { Err(StoreError::KeyReused) };
+            return Ok(repeated);
         }
         let (cost, end, log_bytes) = (draft.cost(), self.end(), self.log_bytes);
         let topic = self.topic(&draft.topic);
@@ -187,6 +186,15 @@ impl Kept {
         let Draft { topic, publication, at, content, .. } = draft;
         self.log.insert(offset.get(), Arc::new(Entry { offset, sequence, topic, publication, at, content }));
         Ok(receipt)
+    }
+
+    fn keyed(&self, name: &(Hub, Box<str>), fingerprint: u64, now: Timestamp) -> Result<Option<Receipt>, StoreError> {
+        let known = self.keys.get(name).filter(|known| now.since(known.at) < IDEMPOTENCY_WINDOW);
+        match known {
+            None => Ok(None),
+            Some(known) if known.fingerprint != fingerprint => Err(StoreError::KeyReused),
+            Some(known) => Ok(Some(Receipt { freshness: Freshness::Repeated, ..known.receipt })),
+        }
     }
 
     /// As many as the limit lets in, and one at least.
@@ -300,6 +308,11 @@ impl Log for Memory {
             self.follow.set(kept.end());
             Ok(receipt)
         })
+    }
+
+    fn keyed(&self, hub: &Hub, key: &IdempotencyKey, now: Timestamp) -> Pending<Option<Receipt>> {
+        let name = (hub.clone(), Box::from(key.as_str()));
+        self.with(|kept| key.likeness().map_or(Ok(None), |likeness| kept.keyed(&name, likeness, now)))
     }
 
     fn read(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> Pending<Page> {

@@ -78,8 +78,12 @@ pub struct Content {
 }
 
 /// The value of an `Idempotency-Key` header.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdempotencyKey(Box<str>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    text: Box<str>,
+    /// What tells its request from others under the same key, where that is not the content.
+    likeness: Option<u64>,
+}
 
 impl IdempotencyKey {
     /// The key.
@@ -90,13 +94,24 @@ impl IdempotencyKey {
         if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(StoreError::TooLarge("the idempotency key"));
         }
-        Ok(Self(text.into()))
+        Ok(Self { text: text.into(), likeness: None })
+    }
+
+    /// The same key for a request that is like another when these parts are, whatever its content turns out to be: content
+    /// that is elsewhere may have changed meanwhile.
+    #[must_use]
+    pub fn of_request(self, parts: &[&[u8]]) -> Self {
+        Self { likeness: Some(fingerprint(parts)), ..self }
+    }
+
+    pub(crate) const fn likeness(&self) -> Option<u64> {
+        self.likeness
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -134,18 +149,23 @@ impl Draft {
         }
     }
 
-    /// A number that tells this content from other content under the same key (FNV-1a, 64 bits). It guards against
-    /// mistakes, not against attacks: whoever may use a key may publish anyway.
+    /// A number that tells this content, or this request, from others under the same key.
     pub(crate) fn fingerprint(&self) -> u64 {
         let parts = [self.topic.topic.as_str().as_bytes(), self.content.content_type.as_bytes(), &self.content.body];
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for part in parts {
-            for byte in part.iter().chain(&[0]) {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        hash
+        let likeness = self.idempotency.as_ref().and_then(IdempotencyKey::likeness);
+        likeness.unwrap_or_else(|| fingerprint(&parts))
     }
+}
+
+/// FNV-1a, 64 bits. It guards against mistakes, not against attacks: whoever may use a key may publish anyway.
+fn fingerprint(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for byte in part.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
 }
 
 impl Content {

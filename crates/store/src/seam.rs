@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use stentor_model::{Epoch, Offset, WebhookId};
 
 use crate::{
-    Burial, Claim, DeadId, DeadPublication, Draft, Entry, HubTopic, LastOutcome, NewSubscription, Page, Pending,
-    Placed, ReadLimit, Receipt, Scope, State, StoreError, Subscription, Timestamp,
+    Burial, Claim, DeadId, DeadPublication, Draft, Entry, Hub, HubTopic, IdempotencyKey, LastOutcome, NewSubscription,
+    Page, Pending, Placed, ReadLimit, Receipt, Scope, State, StoreError, Subscription, Timestamp,
 };
 
 /// The one ordered log.
@@ -29,6 +29,12 @@ use crate::{
 pub trait Log: Debug + Send + Sync {
     /// Appends a publication, or finds the one that its idempotency key stands for.
     fn append(&self, draft: Draft) -> Pending<Receipt>;
+
+    /// The publication that a key of [`IdempotencyKey::of_request`] stands for already, so that its content need not be had
+    /// once more; a day is counted back from `now`.
+    ///
+    /// [`StoreError::KeyReused`] when it stands for another request.
+    fn keyed(&self, hub: &Hub, key: &IdempotencyKey, now: Timestamp) -> Pending<Option<Receipt>>;
 
     /// Publications of one topic behind `after`. A topic that nobody has published on is empty, not an error.
     fn read(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> Pending<Page>;

@@ -44,6 +44,12 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether it names those who may receive the event, and not only those who may not.
+    #[must_use]
+    pub const fn is_selective(&self) -> bool {
+        self.eligible.is_some() || self.eligible_authid.is_some() || self.eligible_authrole.is_some()
+    }
+
     /// Octets that the lists take in memory, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let ids = self.exclude.len() + self.eligible.as_ref().map_or(0, Vec::len);

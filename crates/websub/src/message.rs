@@ -67,6 +67,8 @@ struct Attributes<'a> {
     content_base64: Option<&'a RawValue>,
 }
 
+const ATTRIBUTES: [&str; 4] = ["topic", "contentType", "contentUrl", "contentBase64"];
+
 /// Reads an `echo.websub` message. `null` is as good as absent.
 ///
 /// # Errors
@@ -77,12 +79,20 @@ pub fn parse(body: &[u8], bytes_max: usize) -> Result<Message, Refusal> {
     }
     // An array would be read as the attributes in their order.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    let attributes: Attributes<'_> = serde_json::from_slice(body).ok().filter(|_| is_object).ok_or(Refusal::NotJson)?;
+    if !is_object {
+        return Err(Refusal::NotJson);
+    }
+    let attributes: Attributes<'_> = serde_json::from_slice(body).map_err(|error| {
+        let sentence = error.to_string();
+        let repeated = ATTRIBUTES.iter().find(|name| sentence.starts_with(&format!("duplicate field `{name}`")));
+        // A second reader might take the other one.
+        repeated.map_or(Refusal::NotJson, |field| Refusal::Repeated { field })
+    })?;
     let topic = text("topic", attributes.topic)?.ok_or(Refusal::Missing { field: "topic" })?;
     let topic = address::topic(&topic).map_err(|fault| Refusal::Url { field: "topic", fault })?;
     let content_type = match text("contentType", attributes.content_type)? {
         None => None,
-        Some(text) => Some(ContentType::parse(&text).ok_or(Refusal::ContentType)?),
+        Some(text) => Some(ContentType::parse(&text).ok_or(Refusal::ContentType { field: "contentType" })?),
     };
     // Judged also where it is only what is fallen back to: a message that is broken should say so at once.
     let content = match text("contentBase64", attributes.content_base64)? {
@@ -120,7 +130,7 @@ pub fn raw(topic: Topic, content_type: Option<&str>, body: Vec<u8>, bytes_max: u
     }
     let content_type = match content_type {
         None => ContentType::octets(),
-        Some(text) => ContentType::parse(text).ok_or(Refusal::ContentType)?,
+        Some(text) => ContentType::parse(text).ok_or(Refusal::ContentType { field: "Content-Type" })?,
     };
     Ok(Message { topic, source: Source::Content(Content { content_type, body }) })
 }
@@ -189,8 +199,11 @@ mod tests {
         check(r#"{"topic":""}"#, url("topic", AddressFault::Empty));
         check(r#"{"topic":"t"}"#, url("topic", AddressFault::Scheme));
         check(r#"{"topic":"http://t/"}"#, Err(Refusal::NoContent));
-        check(r#"{"topic":"http://t/","contentType":""}"#, Err(Refusal::ContentType));
-        check(r#"{"topic":"http://t/","contentType":"a/b\r\nX: y"}"#, Err(Refusal::ContentType));
+        check(r#"{"topic":"http://t/","contentType":""}"#, Err(Refusal::ContentType { field: "contentType" }));
+        check(
+            r#"{"topic":"http://t/","contentType":"a/b\r\nX: y"}"#,
+            Err(Refusal::ContentType { field: "contentType" }),
+        );
         check(r#"{"topic":"http://t/","contentUrl":""}"#, url("contentUrl", AddressFault::Empty));
         check(r#"{"topic":"http://t/","contentUrl":"file:///x"}"#, url("contentUrl", AddressFault::Scheme));
         check(r#"{"topic":"http://t/","contentBase64":{}}"#, Err(Refusal::NotText { field: "contentBase64" }));
@@ -210,7 +223,7 @@ mod tests {
         };
         check(Some("application/json; x"), Ok("http://t/ application/json; x \"{\u{fffd}\""));
         check(None, Ok("http://t/ application/octet-stream \"{\u{fffd}\""));
-        check(Some("json"), Err(Refusal::ContentType));
+        check(Some("json"), Err(Refusal::ContentType { field: "Content-Type" }));
         assert_eq!(raw(topic(), None, vec![0; 3], 2), Err(Refusal::BodyTooLong { bytes_max: 2 }));
         assert_eq!(told(&ping(topic())), "http://t/ GET http://t/ - else -");
     }

@@ -44,6 +44,11 @@ pub enum Refusal {
         /// The field.
         field: &'static str,
     },
+    /// An attribute of a message is there twice.
+    Repeated {
+        /// The attribute.
+        field: &'static str,
+    },
     /// `hub.mode` is none of the three.
     Mode,
     /// A URL is none.
@@ -76,7 +81,10 @@ pub enum Refusal {
     /// `contentBase64` is not standard Base64 with padding.
     NotBase64,
     /// A content type cannot stand in a header field.
-    ContentType,
+    ContentType {
+        /// The attribute, or the header field.
+        field: &'static str,
+    },
     /// A message has neither content nor the URL of content.
     NoContent,
 }
@@ -105,6 +113,7 @@ impl fmt::Display for Refusal {
             Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
             Self::Missing { field } => write!(f, "{field} is missing"),
             Self::Ambiguous { field } => write!(f, "{field} is given twice with different values"),
+            Self::Repeated { field } => write!(f, "{field} is given twice"),
             Self::Mode => f.write_str("hub.mode has to be subscribe, unsubscribe or publish"),
             Self::Url { field, fault } => write!(f, "{field} {fault}"),
             Self::SecretTooLong => f.write_str("hub.secret has to be shorter than 200 octets"),
@@ -115,7 +124,7 @@ impl fmt::Display for Refusal {
             Self::NotJson => f.write_str("the body is not a JSON object"),
             Self::NotText { field } => write!(f, "{field} has to be a string"),
             Self::NotBase64 => f.write_str("contentBase64 is not Base64 (standard alphabet, padded)"),
-            Self::ContentType => f.write_str("contentType is not a media type such as text/plain"),
+            Self::ContentType { field } => write!(f, "{field} is not a media type such as text/plain"),
             Self::NoContent => f.write_str("contentBase64 or contentUrl is missing"),
         }
     }

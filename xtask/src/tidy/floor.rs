@@ -51,7 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "task",
         ],
     ),
-    ("cli", &["clock", "config", "http", "node", "process"]),
+    ("cli", &["clock", "config", "courier", "http", "node", "process", "pusher"]),
 ];
 
 /// What the crate root of the server is allowed: `lib.rs` declares the rooms, `main.rs` starts the highest of them.

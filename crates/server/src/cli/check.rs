@@ -54,7 +54,8 @@ pub(super) fn read(source: &Source, dir: &Path) -> Report {
     report
 }
 
-fn parse(source: &Source, dir: &Path) -> Report {
+/// Reads a configuration and looks at nothing else.
+pub(super) fn parse(source: &Source, dir: &Path) -> Report {
     let environment = |name: &str| std::env::var(name).ok();
     match source {
         Source::File(path) => {

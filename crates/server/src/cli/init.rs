@@ -1,7 +1,14 @@
 //! `stentor init` and `stentor templates`.
 
-use std::fs;
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Outcome, complain, say};
 use crate::http::{DEMO_CLIENT, DEMO_PAGE};
@@ -19,7 +26,7 @@ macro_rules! file {
     };
 }
 
-const TEMPLATES: [Template; 2] = [
+const TEMPLATES: [Template; 4] = [
     Template {
         name: "default",
         about: "A node with WebSocket, a publisher and a page, configured in today's form",
@@ -42,12 +49,40 @@ const TEMPLATES: [Template; 2] = [
             ("web/wamp.js", DEMO_CLIENT),
         ],
     },
+    Template {
+        name: "hub",
+        about: "A WebSub hub: ordered webhooks that arrive, with a subscriber and a publisher in Python",
+        files: &[
+            (".stentor/config.json", include_str!("../../templates/hub/dot-stentor/config.json")),
+            file!("hub", "subscribe.py"),
+            file!("hub", "publish.py"),
+            file!("hub", "README.md"),
+        ],
+    },
+    Template {
+        name: "push-everywhere",
+        about: "One HTTP POST that reaches browsers over WebSocket and other servers as webhooks",
+        files: &[
+            (".stentor/config.json", include_str!("../../templates/push-everywhere/dot-stentor/config.json")),
+            file!("hub", "subscribe.py"),
+            file!("pusher", "publish.py"),
+            file!("push-everywhere", "README.md"),
+            ("web/index.html", DEMO_PAGE),
+            ("web/wamp.js", DEMO_CLIENT),
+        ],
+    },
 ];
+
+/// What stands in a template for a token that nobody knows.
+const RANDOM: &str = "@RANDOM@";
+
+/// Octets of a random token: more than anybody can try.
+const RANDOM_BYTES: usize = 24;
 
 pub(super) fn list() -> Outcome {
     say("Available templates:\n");
     for template in &TEMPLATES {
-        say(&format!("  {:<9} {}", template.name, template.about));
+        say(&format!("  {:<16} {}", template.name, template.about));
     }
     say("\nstentor init --template NAME [--appdir DIR] creates one.");
     Outcome::Fine
@@ -101,9 +136,21 @@ fn create(template: &Template, appdir: Option<&Path>, made: &mut Made) -> Result
         if let Some(parent) = path.parent() {
             made.directory(parent)?;
         }
-        made.file(path, text)?;
+        // Whoever may read a token may do what it allows.
+        let mode = if text.contains(RANDOM) { 0o600 } else { 0o666 };
+        made.file(path, &filled(text)?, mode)?;
     }
     Ok(root)
+}
+
+/// The text of a file, with a token of its own where the template has none.
+fn filled(text: &'static str) -> Result<Cow<'static, str>, String> {
+    if !text.contains(RANDOM) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut octets = [0; RANDOM_BYTES];
+    SystemRandom::new().fill(&mut octets).map_err(|_| "the system has no random numbers".to_owned())?;
+    Ok(Cow::Owned(text.replace(RANDOM, &URL_SAFE_NO_PAD.encode(octets))))
 }
 
 /// What has been created, so that it can be taken back.
@@ -125,10 +172,12 @@ impl Made {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, text: &str) -> Result<(), String> {
+    fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), String> {
         say(&format!("Creating file      {}", path.display()));
         self.0.push(path.to_owned());
-        fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+        let file = File::options().write(true).create_new(true).mode(mode).open(path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }
 
     fn take_back(self) {

@@ -3,11 +3,15 @@
 //! Exit codes: 0 all is well, 1 something failed while running, 2 the command line or the configuration is wrong.
 
 mod check;
+mod client;
+mod hub;
 mod init;
 mod log;
 mod node_dir;
+mod publish;
 mod start;
 mod status;
+mod store;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -70,6 +74,17 @@ enum Command {
     },
     /// Stop a running node
     Stop(Cbdir),
+    /// Publish a file at a WebSub hub, and print the publication's id
+    Publish(publish::PublishArgs),
+    /// Look after the subscriptions of a running hub
+    Hub(hub::HubArgs),
+    /// Check or copy the store of a node, running or not
+    Store {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
     /// Print the version
     Version,
 }
@@ -77,7 +92,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Cbdir {
     /// The node directory [default: $STENTOR_DIR or $CROSSBAR_DIR, else ./.stentor, else ./.crossbar]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     cbdir: Option<PathBuf>,
 }
 
@@ -86,7 +101,7 @@ struct Place {
     #[command(flatten)]
     cbdir: Cbdir,
     /// The configuration file [default: config.json, config.yaml or config.yml in the node directory]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -150,6 +165,9 @@ pub fn main() -> ExitCode {
         Command::Check(place) => check::run(&place),
         Command::Status { place, assert } => status::run(&place, assert),
         Command::Stop(place) => status::stop(&place),
+        Command::Publish(args) => publish::run(&args),
+        Command::Hub(args) => hub::run(&args),
+        Command::Store { place, command } => store::run(&place, &command),
         Command::Version => {
             say(&format!("Stentor {}", env!("CARGO_PKG_VERSION")));
             Outcome::Fine

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, Method};
 use stentor_delivery::SendFault;
 use stentor_websub::message::{Fetch, FetchFault, FetchOutcome, Redirects, Step};
@@ -49,6 +49,10 @@ fn get(url: &str, deadline: Instant, options: &FetchOptions) -> Parcel {
 }
 
 fn outcome(answer: &Answer) -> FetchOutcome {
+    let is_packed = answer.headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity");
+    if is_packed && (200..300).contains(&answer.status) {
+        return FetchOutcome::Failed(FetchFault::Encoded);
+    }
     let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     FetchOutcome::Answered { status: answer.status, content_type, body: answer.body.to_vec() }
 }

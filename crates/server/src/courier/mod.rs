@@ -131,7 +131,8 @@ impl Office {
                 Err(unsent) => request = *unsent,
             }
         }
-        let fresh = match self.dialer.dial(goal).await {
+        // Connecting needs a lot of room and is rare, so that nobody else should carry it.
+        let fresh = match Box::pin(self.dialer.dial(goal)).await {
             Ok(connection) => connection,
             Err(fault) => return Return::NotSent(fault),
         };

@@ -137,6 +137,8 @@ impl AdminService {
                 "delivered": numbers.delivered,
                 "failed_attempts": numbers.failed,
                 "dead": numbers.dead,
+                "gone": numbers.gone,
+                "leases_ended": numbers.leases_ended,
                 "log_end": status.end.get(),
                 "log_bytes": status.log_bytes,
             }));
@@ -181,22 +183,45 @@ fn page(query: &str) -> Result<(u64, usize), Fault> {
         text.map(|text| text.parse::<u64>().map_err(|_| Fault(400, format!("{name} is no number")))).transpose()
     };
     let limit = number("limit")?.map_or(PAGE_ENTRIES, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok((number("after")?.unwrap_or_default(), limit.clamp(1, PAGE_ENTRIES_MAX)))
+    if !(1..=PAGE_ENTRIES_MAX).contains(&limit) {
+        return Err(Fault(400, format!("limit has to be from 1 to {PAGE_ENTRIES_MAX}")));
+    }
+    Ok((number("after")?.unwrap_or_default(), limit))
+}
+
+/// Reads until a page is full or nothing is left, and where the next one begins: nowhere when nothing is left.
+async fn fill<T>(
+    (mut after, limit): (u64, usize),
+    id: impl Fn(&T) -> u64,
+    read: impl AsyncFn(u64, usize) -> Result<Vec<T>, AdminFault>,
+) -> Result<(Vec<T>, Option<u64>), Fault> {
+    let mut page = Vec::new();
+    loop {
+        // One more than is shown tells whether there is a next page.
+        let more = read(after, limit + 1 - page.len()).await?;
+        let Some(last) = more.last() else { return Ok((page, None)) };
+        after = id(last);
+        page.extend(more);
+        if page.len() > limit {
+            page.truncate(limit);
+            let next = page.last().map(id);
+            return Ok((page, next));
+        }
+    }
 }
 
 async fn subscriptions(hub: &Hub, query: &str) -> Result<(u16, Value), Fault> {
-    let (after, limit) = page(query)?;
+    let page = page(query)?;
     let topic = value_of(query, "topic").map(|text| Topic::parse(&text)).transpose();
     let topic = topic.map_err(|_| Fault(400, "topic is no topic".to_owned()))?;
-    let found = hub.list(topic, after, limit).await?;
-    let next = found.last().map(|last| last.stored.id.0);
+    let read = async |after, limit| hub.list(topic.clone(), after, limit).await;
+    let (found, next) = fill(page, |one: &SubscriptionView| one.stored.id.0, read).await?;
     Ok((200, json!({ "subscriptions": found.iter().map(subscription).collect::<Vec<_>>(), "next": next })))
 }
 
 async fn dead(hub: &Hub, query: &str) -> Result<(u16, Value), Fault> {
-    let (after, limit) = page(query)?;
-    let found = hub.dead(after, limit).await?;
-    let next = found.last().map(|last| last.id);
+    let read = async |after, limit| hub.dead(after, limit).await;
+    let (found, next) = fill(page(query)?, |one: &DeadView| one.id, read).await?;
     Ok((200, json!({ "dead": found.iter().map(dead_publication).collect::<Vec<_>>(), "next": next })))
 }
 

@@ -17,7 +17,7 @@ use stentor_websub::message::{Refusal, RefusalClass};
 use stentor_websub::request::{self, Kind};
 
 use super::intake;
-use super::push::head;
+use super::push::{Conditions, head};
 use super::reply::{self, Reply, empty};
 use super::serve::Client;
 use crate::fanout::shard::Shard;
@@ -33,7 +33,7 @@ pub struct HubService {
     /// The hub.
     pub hub: Arc<Hub>,
     /// Who may publish; nothing lets nobody.
-    gate: RwLock<Option<Arc<Gate>>>,
+    conditions: RwLock<Option<Arc<Conditions>>>,
     memories: Arc<Memories>,
 }
 
@@ -112,45 +112,65 @@ impl From<PublishFault> for Denial {
 impl HubService {
     /// A hub whose publishers pass this gate.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, gate: Option<GateOptions>, memories: Arc<Memories>) -> Self {
-        let service = Self { hub, gate: RwLock::default(), memories };
-        service.set_gate(gate);
+    pub fn new(hub: Arc<Hub>, publish: Option<(GateOptions, Vec<String>)>, memories: Arc<Memories>) -> Self {
+        let service = Self { hub, conditions: RwLock::default(), memories };
+        service.set_conditions(publish);
         service
     }
 
-    /// Puts another gate in force, from the next request on.
-    pub fn set_gate(&self, gate: Option<GateOptions>) {
-        let gate = gate.map(|options| Arc::new(Gate::sharing(options, &self.memories)));
-        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
+    /// Puts other conditions in force, from the next request on: the gate, and the origins of pages that may post.
+    pub fn set_conditions(&self, publish: Option<(GateOptions, Vec<String>)>) {
+        let conditions = publish.map(|publish| Arc::new(Conditions::new(publish, &self.memories)));
+        *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = conditions;
     }
 
-    fn gate(&self) -> Option<Arc<Gate>> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn conditions(&self) -> Option<Arc<Conditions>> {
+        self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Reply {
-        let answered = self.serve(request, client, shard).await;
-        answered.unwrap_or_else(|denial| {
+        let conditions = self.conditions();
+        let conditions = conditions.as_deref();
+        if let Some(reply) = conditions.and_then(|one| one.preflight(request.method(), request.headers())) {
+            return reply;
+        }
+        let origin = conditions.and_then(|one| one.origin_to_share(request.headers()));
+        let gate = conditions.map(|one| &one.gate);
+        let mut reply = self.serve(request, gate, client, shard).await.unwrap_or_else(|denial| {
             shard.meters.submissions_refused.increment();
             denial.reply()
-        })
+        });
+        if let Some(conditions) = conditions {
+            conditions.share(origin, &mut reply);
+        }
+        reply
     }
 
-    async fn serve(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Result<Reply, Denial> {
+    async fn serve(
+        &self,
+        request: &mut Request<Incoming>,
+        gate: Option<&Gate>,
+        client: &Client,
+        shard: &Shard,
+    ) -> Result<Reply, Denial> {
         if request.method() != Method::POST {
             let sentence = "this is a WebSub hub: it takes POST requests that subscribe, unsubscribe or publish";
             return Err(Denial::new(405, sentence));
         }
         let content_type = content_type(request.headers())?;
+        if request.headers().get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity") {
+            // What is distributed is what came, and nobody would be told how it is packed.
+            return Err(Denial::new(415, "Content-Encoding is not taken: send the content as it is"));
+        }
         match Kind::of(content_type.as_deref(), request.uri().query())? {
-            Kind::Form => self.form(content_type.as_deref(), request, client).await,
+            Kind::Form => self.form(content_type.as_deref(), request, gate, client, shard).await,
             Kind::Message => {
-                let body = self.admitted(request, client, shard).await?;
+                let body = self.admitted(request, gate, client, shard).await?;
                 let message = message::parse(&body, self.hub.options().limits.message_bytes_max)?;
                 self.publish(message, request.headers(), shard).await
             }
             Kind::Raw(topic) => {
-                let body = self.admitted(request, client, shard).await?;
+                let body = self.admitted(request, gate, client, shard).await?;
                 let bytes_max = self.hub.options().limits.message_bytes_max;
                 let message = message::raw(topic, content_type.as_deref(), body.into(), bytes_max)?;
                 self.publish(message, request.headers(), shard).await
@@ -162,17 +182,25 @@ impl HubService {
         &self,
         content_type: Option<&str>,
         request: &mut Request<Incoming>,
+        gate: Option<&Gate>,
         client: &Client,
+        shard: &Shard,
     ) -> Result<Reply, Denial> {
         let options = self.hub.options();
         let body = intake::read(request.body_mut(), options.limits.request_bytes_max, client).await?;
         match request::parse(content_type, &body, options)? {
             request::Request::Intent(intent) => {
                 let asked = asked(request.headers(), client)?;
+                if !self.hub.admits(&asked.client, shard.clock.uptime()) {
+                    let sentence = "too many requests for subscriptions come from this address; try again later";
+                    return Err(Denial::new(429, sentence));
+                }
                 Ok(subscribed(self.hub.subscribe(intent, asked).await))
             }
             request::Request::Ping(topics) => {
-                self.judge_ping(request, client)?;
+                if let Some(gate) = gate {
+                    judge_ping(gate, request, client)?;
+                }
                 if let Some(topic) = topics.iter().find(|topic| !self.hub.takes_pings_for(topic)) {
                     return Err(Denial::new(403, format!("this hub takes no pings for the topic {topic}")));
                 }
@@ -182,22 +210,17 @@ impl HubService {
         }
     }
 
-    /// A ping brings no content: what it names is fetched, from where the operator allows. So it needs no signature, which
-    /// publishers of that kind could not make; address and TLS are judged.
-    fn judge_ping(&self, request: &Request<Incoming>, client: &Client) -> Result<(), Denial> {
-        if let Some(gate) = self.gate() {
-            let mut head = head(&gate, request, client.remote);
-            head.content_type = ContentType::Once(b"application/json");
-            gate.admit(&head)?;
-        }
-        Ok(())
-    }
-
     /// The body of a publication that may be made.
-    async fn admitted(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Result<Bytes, Denial> {
+    async fn admitted(
+        &self,
+        request: &mut Request<Incoming>,
+        gate: Option<&Gate>,
+        client: &Client,
+        shard: &Shard,
+    ) -> Result<Bytes, Denial> {
         let sentence = "nobody may publish at this hub by HTTP: it is configured without publish";
-        let gate = self.gate().ok_or_else(|| Denial::new(403, sentence))?;
-        let mut head = head(&gate, request, client.remote);
+        let gate = gate.ok_or_else(|| Denial::new(403, sentence))?;
+        let mut head = head(gate, request, client.remote);
         // Content is of any type; the gate knows those of the pusher. A page still has to name one, so that it is asked for.
         if !matches!(head.content_type, ContentType::Absent) {
             head.content_type = ContentType::Once(b"application/json");
@@ -226,15 +249,32 @@ impl HubService {
     }
 }
 
+/// A ping brings no content: what it names is fetched, from where the operator allows. So it needs no signature, which
+/// publishers of that kind could not make; address and TLS are judged.
+fn judge_ping(gate: &Gate, request: &Request<Incoming>, client: &Client) -> Result<(), Denial> {
+    let mut head = head(gate, request, client.remote);
+    head.content_type = ContentType::Once(b"application/json");
+    gate.admit(&head).map(drop).map_err(Denial::from)
+}
+
 fn published(topic: &str, receipt: &Receipt) -> Vec<u8> {
-    let body = serde_json::json!({
-        "id": receipt.publication.get(),
-        "topic": topic,
-        "sequence": receipt.sequence.0,
-        "offset": receipt.offset.get(),
-        "repeated": receipt.freshness == Freshness::Repeated,
-    });
-    body.to_string().into_bytes()
+    /// In the order in which it is written.
+    #[derive(serde::Serialize)]
+    struct Published<'a> {
+        id: u64,
+        topic: &'a str,
+        sequence: u64,
+        offset: u64,
+        repeated: bool,
+    }
+    let published = Published {
+        id: receipt.publication.get(),
+        topic,
+        sequence: receipt.sequence.0,
+        offset: receipt.offset.get(),
+        repeated: receipt.freshness == Freshness::Repeated,
+    };
+    serde_json::to_vec(&published).expect("numbers and text are always JSON")
 }
 
 fn idempotency(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Denial> {

@@ -45,10 +45,10 @@ pub struct Submitter {
     memories: Arc<Memories>,
 }
 
-/// What a reload may change.
+/// Who may post, and from which pages; what a reload may change.
 #[derive(Debug)]
-struct Conditions {
-    gate: Gate,
+pub(super) struct Conditions {
+    pub(super) gate: Gate,
     /// The origins whose pages may use the service.
     cors: Vec<String>,
 }
@@ -73,8 +73,12 @@ pub(super) struct Judged {
 }
 
 impl Conditions {
+    pub(super) fn new((options, cors): (GateOptions, Vec<String>), memories: &Memories) -> Self {
+        Self { gate: Gate::sharing(options, memories), cors }
+    }
+
     /// The answer to a browser that asks before it posts; nothing for other requests.
-    fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
         if method != Method::OPTIONS {
             return None;
         }
@@ -89,12 +93,15 @@ impl Conditions {
     }
 
     fn allowed_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        if self.cors.is_empty() {
+            return None;
+        }
         let origin = headers.get(header::ORIGIN)?;
         self.cors.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
     /// Lets the page of an allowed origin read the answer. Never with credentials.
-    fn share(&self, origin: Option<HeaderValue>, reply: &mut Reply) {
+    pub(super) fn share(&self, origin: Option<HeaderValue>, reply: &mut Reply) {
         if self.cors.is_empty() {
             return;
         }
@@ -104,7 +111,7 @@ impl Conditions {
         }
     }
 
-    fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    pub(super) fn origin_to_share(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         self.allowed_origin(headers).cloned()
     }
 }
@@ -119,8 +126,8 @@ impl Submitter {
         identity: Arc<Identity>,
         path: String,
     ) -> Self {
-        let gate = Gate::sharing(options, &memories);
-        Self { conditions: RwLock::new(Arc::new(Conditions { gate, cors })), realm, identity, path, memories }
+        let conditions = Arc::new(Conditions::new((options, cors), &memories));
+        Self { conditions: RwLock::new(conditions), realm, identity, path, memories }
     }
 
     /// What is in force now.
@@ -130,8 +137,7 @@ impl Submitter {
 
     /// Puts other conditions in force, from the next request on.
     pub fn set_conditions(&self, options: GateOptions, cors: Vec<String>) {
-        let gate = Gate::sharing(options, &self.memories);
-        let fresh = Arc::new(Conditions { gate, cors });
+        let fresh = Arc::new(Conditions::new((options, cors), &self.memories));
         *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use stentor_store::Health;
+
 use super::page::VERSION;
 use crate::clock::Clock;
+use crate::hub::{Hub, Numbers};
 use crate::meter::text::Page;
-use crate::meter::{Kind, Meters, Reason, Tally, sampled};
+use crate::meter::{Kind, Meters, Metric, Reason, Tally, sampled};
 use crate::process::{self, Usage};
 use crate::realm::Realm;
 
@@ -31,14 +34,15 @@ pub struct Watch {
     tally: Tally,
     clock: Arc<Clock>,
     realms: Vec<Arc<Realm>>,
+    hubs: Vec<Arc<Hub>>,
     stage: AtomicU8,
 }
 
 impl Watch {
     /// A node that is starting.
     #[must_use]
-    pub fn new(tally: Tally, clock: Arc<Clock>, realms: Vec<Arc<Realm>>) -> Self {
-        Self { tally, clock, realms, stage: AtomicU8::new(Stage::Starting as u8) }
+    pub fn new(tally: Tally, clock: Arc<Clock>, realms: Vec<Arc<Realm>>, hubs: Vec<Arc<Hub>>) -> Self {
+        Self { tally, clock, realms, hubs, stage: AtomicU8::new(Stage::Starting as u8) }
     }
 
     /// Where the node is in its life.
@@ -74,6 +78,7 @@ impl Watch {
         page.labelled(&sampled::CLOSED, closed);
         page.labelled(&sampled::REQUESTS, meters.requests.numbers());
         self.add_realms(&mut page);
+        self.add_hubs(&mut page).await;
         page.single(&sampled::READY, u8::from(self.stage() == Stage::Ready));
         page.labelled(&sampled::BUILD, [(VERSION, 1)]);
         let uptime = self.clock.uptime();
@@ -82,6 +87,36 @@ impl Watch {
         page.single(&sampled::START, self.clock.unix().saturating_sub(uptime).as_secs_f64());
         add_usage(&mut page, &usage);
         page.finish()
+    }
+
+    async fn add_hubs(&self, page: &mut Page) {
+        let Some(first) = self.hubs.first() else { return };
+        let mut hubs = Vec::with_capacity(self.hubs.len());
+        for hub in &self.hubs {
+            hubs.push((hub.name().as_str(), hub.numbers().await));
+        }
+        type Figure = (&'static Metric, fn(&Numbers) -> u64);
+        let figures: [Figure; 11] = [
+            (&sampled::HUB_SUBSCRIPTIONS, |hub| hub.subscriptions as u64),
+            (&sampled::HUB_IN_FLIGHT, |hub| hub.in_flight as u64),
+            (&sampled::HUB_BACKOFFS, |hub| hub.backoffs as u64),
+            (&sampled::HUB_BREAKERS, |hub| hub.breakers_open as u64),
+            (&sampled::HUB_PUBLICATIONS, |hub| hub.accepted),
+            (&sampled::HUB_VERIFIED, |hub| hub.verified),
+            (&sampled::HUB_REFUTED, |hub| hub.refuted),
+            (&sampled::HUB_DELIVERED, |hub| hub.delivered),
+            (&sampled::HUB_FAILED, |hub| hub.failed),
+            (&sampled::HUB_DEAD, |hub| hub.dead),
+            (&sampled::HUB_ENDED, |hub| hub.gone + hub.leases_ended),
+        ];
+        for (metric, figure) in figures {
+            page.labelled(metric, hubs.iter().map(|(name, numbers)| (*name, figure(numbers))));
+        }
+        // All hubs of a node share one store.
+        let status = first.store().status();
+        page.single(&sampled::LOG_BYTES, status.log_bytes);
+        page.single(&sampled::STORE_WRITABLE, u8::from(status.health == Health::Well));
+        page.single(&sampled::DEAD_FORGOTTEN, status.dead_forgotten);
     }
 
     fn add_realms(&self, page: &mut Page) {

@@ -250,10 +250,10 @@ pub(super) struct Outlet {
 fn value(entry: &Entry) -> String {
     let Content { content_type, body, .. } = &entry.content;
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if kind == "application/json" || kind.ends_with("+json") {
-        if let Ok(raw) = serde_json::from_slice::<&RawValue>(body) {
-            return raw.get().to_owned();
-        }
+    if (kind == "application/json" || kind.ends_with("+json"))
+        && let Ok(raw) = serde_json::from_slice::<&RawValue>(body)
+    {
+        return raw.get().to_owned();
     }
     let text = std::str::from_utf8(body).map_or_else(|_| STANDARD.encode(body), str::to_owned);
     serde_json::Value::from(text).to_string()

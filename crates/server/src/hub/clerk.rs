@@ -80,9 +80,9 @@ impl Clerk {
     }
 
     /// The subscriptions at the head of the line, each pair once; nothing when another change comes first.
-    fn subscriptions(&self) -> Vec<Box<Subscription>> {
+    fn subscriptions(&self) -> Vec<Subscription> {
         let mut changes = self.changes.borrow_mut();
-        let mut together: Vec<Box<Subscription>> = Vec::new();
+        let mut together: Vec<Subscription> = Vec::new();
         while together.len() < TOGETHER_MAX {
             let is_next =
                 matches!(changes.front(), Some(Change::Put(next)) if together.iter().all(|one| one.pair != next.pair));
@@ -90,7 +90,7 @@ impl Clerk {
                 break;
             }
             let Some(Change::Put(next)) = changes.pop_front() else { break };
-            together.push(next);
+            together.push(*next);
         }
         together
     }
@@ -165,7 +165,7 @@ async fn end(desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
     patiently(desk, || desk.hub.store().remove(id)).await;
 }
 
-async fn put_all(desk: &Rc<Desk>, subscriptions: Vec<Box<Subscription>>) {
+async fn put_all(desk: &Rc<Desk>, subscriptions: Vec<Subscription>) {
     let wanted: Vec<_> = subscriptions.iter().map(|one| new_subscription(desk, one)).collect();
     let puts: Vec<_> = wanted.iter().map(|wanted| desk.hub.store().put(wanted.clone())).collect();
     for ((put, wanted), subscription) in puts.into_iter().zip(wanted).zip(subscriptions) {

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::desk::Desk;
 use super::door::Hub;
+use super::line::{Crowded, Place};
 use super::publish::PublishFault;
 
 /// What stands where a subscription has its callback.
@@ -71,7 +72,10 @@ pub(super) async fn resume(desk: &Rc<Desk>) {
         let Some(last) = marks.last() else { return };
         after = last.id;
         for mark in marks {
-            pinged(desk, mark.id, mark.topic.topic);
+            let topic = mark.topic.topic;
+            if let Ok(place) = desk.hub.lines().join(&topic) {
+                pinged(desk, mark.id, topic, place);
+            }
         }
     }
 }
@@ -81,18 +85,23 @@ pub(super) fn receive(desk: &Rc<Desk>, topics: Vec<Topic>, reply: oneshot::Sende
     let at = Timestamp(desk.unix_millis());
     let mut marks = Vec::with_capacity(topics.len());
     for topic in topics {
+        // The place in the order of the topic is that of the request, whatever has to be waited for.
+        let Ok(place) = desk.hub.lines().join(&topic) else {
+            drop(reply.send(Err(PublishFault::Crowded)));
+            return;
+        };
         // Before the mark is asked for: whoever looks after the topic must not take the new mark away with the old one.
         if let Some(state @ State::Fetching) = desk.pings.borrow_mut().open.get_mut(&topic) {
             *state = State::Again;
         }
-        marks.push((desk.hub.store().put(mark(&desk.hub, &topic, at)), topic));
+        marks.push((desk.hub.store().put(mark(&desk.hub, &topic, at)), topic, place));
     }
     let desk_of_task = Rc::clone(desk);
     desk.spawn(async move {
         let mut outcome = Ok(());
-        for (mark, topic) in marks {
+        for (mark, topic, place) in marks {
             match mark.await {
-                Ok(placed) => pinged(&desk_of_task, placed.id(), topic),
+                Ok(placed) => pinged(&desk_of_task, placed.id(), topic, place),
                 Err(error) => outcome = Err(PublishFault::Store(error)),
             }
         }
@@ -102,21 +111,19 @@ pub(super) fn receive(desk: &Rc<Desk>, topics: Vec<Topic>, reply: oneshot::Sende
 }
 
 /// A topic has something new, and this is written down.
-fn pinged(desk: &Rc<Desk>, mark: WebhookId, topic: Topic) {
+fn pinged(desk: &Rc<Desk>, mark: WebhookId, topic: Topic, place: Place) {
     let mut pings = desk.pings.borrow_mut();
     if pings.open.contains_key(&topic) {
         return;
     }
     pings.open.insert(topic.clone(), State::Waiting);
     let desk_of_task = Rc::clone(desk);
-    desk.spawn(async move { look_after(&desk_of_task, mark, topic).await });
+    desk.spawn(async move { look_after(&desk_of_task, mark, topic, place).await });
 }
 
-async fn look_after(desk: &Rc<Desk>, mark: WebhookId, topic: Topic) {
+async fn look_after(desk: &Rc<Desk>, mark: WebhookId, topic: Topic, mut place: Place) {
     loop {
-        let _permit = desk.fetches.acquire().await;
-        desk.pings.borrow_mut().open.insert(topic.clone(), State::Fetching);
-        match publish(desk, &topic).await {
+        match publish(desk, &topic, &place).await {
             Ok(()) => {}
             Err(PublishFault::Fetch(fault)) => {
                 info!(hub = desk.name(), topic = topic.as_str(), %fault, "a pinged topic has no content");
@@ -128,23 +135,27 @@ async fn look_after(desk: &Rc<Desk>, mark: WebhookId, topic: Topic) {
                 continue;
             }
         }
-        let mut pings = desk.pings.borrow_mut();
-        if pings.open.get(&topic) == Some(&State::Again) {
-            continue;
+        let is_again = desk.pings.borrow().open.get(&topic) == Some(&State::Again);
+        if !is_again {
+            desk.pings.borrow_mut().open.remove(&topic);
+            // A ping from now on begins anew, with a mark that is written behind this removal.
+            drop(desk.hub.store().remove(mark));
+            return;
         }
-        pings.open.remove(&topic);
-        // A ping from now on begins anew, with a mark that is written behind this removal.
-        drop(desk.hub.store().remove(mark));
-        return;
+        // Others that came meanwhile go first.
+        while let Err(Crowded) = desk.hub.lines().join(&topic).map(|next| place = next) {
+            tokio::time::sleep(STORE_PATIENCE).await;
+        }
     }
 }
 
-async fn publish(desk: &Rc<Desk>, topic: &Topic) -> Result<(), PublishFault> {
-    let place = desk.hub.lines().join(topic).map_err(|_| PublishFault::Crowded)?;
+/// Waits for the turn of the topic first and for a place among the fetches then, as everybody does who fetches: the other
+/// way round, those who hold places could wait for those who wait for one.
+async fn publish(desk: &Rc<Desk>, topic: &Topic, place: &Place) -> Result<(), PublishFault> {
     let _turn = place.turn().await;
-    let message = message::ping(topic.clone());
-    let Source::Fetch(fetch) = message.source else { return Ok(()) };
+    let _permit = desk.fetches.acquire().await;
+    desk.pings.borrow_mut().open.insert(topic.clone(), State::Fetching);
+    let Source::Fetch(fetch) = message::ping(topic.clone()).source else { return Ok(()) };
     let content = desk.fetch(&fetch).await.map_err(PublishFault::Fetch)?;
-    let draft = desk.draft(topic, content);
-    desk.hub.append(draft).await.map(drop)
+    desk.hub.append(desk.draft(topic, content)).await.map(drop)
 }

@@ -63,6 +63,13 @@ impl fmt::Display for PublishFault {
 
 impl std::error::Error for PublishFault {}
 
+/// What two requests have in common that mean the same content, wherever it is and whatever it has become.
+fn likeness<'f>(topic: &'f stentor_model::Topic, fetch: &'f Fetch) -> [&'f [u8]; 5] {
+    let kind = fetch.content_type.as_ref().map_or("", |kind| kind.as_str());
+    let (fallback, body) = fetch.fallback.as_ref().map_or(("", &[][..]), |one| (one.content_type.as_str(), &one.body));
+    [topic.as_str().as_bytes(), fetch.url.as_bytes(), kind.as_bytes(), fallback.as_bytes(), body]
+}
+
 impl Hub {
     /// Publishes a message; it is durable when this answers.
     ///
@@ -79,7 +86,7 @@ impl Hub {
                 extras: Vec::new(),
                 body: Bytes::from(content.body),
             },
-            idempotency,
+            idempotency: None,
         };
         match source {
             Source::Content(content) => {
@@ -88,13 +95,20 @@ impl Hub {
                     Some(place) => Some(place.turn().await),
                     None => None,
                 };
-                self.append(draft(content)).await
+                self.append(Draft { idempotency, ..draft(content) }).await
             }
             Source::Fetch(fetch) => {
                 let place = self.lines().join(&topic).map_err(|_| PublishFault::Crowded)?;
                 let _turn = place.turn().await;
+                let key = idempotency.map(|key| key.of_request(&likeness(&topic, &fetch)));
+                if let Some(key) = &key
+                    && let Some(receipt) =
+                        self.store().keyed(self.name(), key, at).await.map_err(PublishFault::Store)?
+                {
+                    return Ok(receipt);
+                }
                 let content = self.fetch(fetch).await?;
-                self.append(draft(content)).await
+                self.append(Draft { idempotency: key, ..draft(content) }).await
             }
         }
     }

@@ -14,8 +14,8 @@ use stentor_model::{Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
 use stentor_store::{Hub as HubName, Limits, ReadLimit, Scope, Store, StoreError, Timestamp};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
 use super::bridge::{self, Bridge, Outlet};
@@ -32,6 +32,10 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the log is cut.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long new publications may gather while they come faster than this. One that comes alone waits for nothing; of many,
+/// waking the hubs' thread for each would cost more than what is done with it.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// How long webhooks on their way may take when the node goes down. What is not answered by then is sent again at the
 /// next start.
@@ -82,6 +86,9 @@ pub struct Works {
 struct Seat {
     hubs: Vec<(Arc<Hub>, Options, mpsc::Receiver<Command>)>,
     store: Arc<dyn Store>,
+    /// Everything behind this place is announced; what lies before, subscriptions look for themselves. Taken before anybody
+    /// can publish, or the first publications of a start could reach no session and no stream.
+    start: Offset,
     meters: Arc<Meters>,
     clock: Arc<Clock>,
 }
@@ -110,7 +117,8 @@ impl Works {
         }
         let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
         let (stop, stopped) = watch::channel(false);
-        let seat = Seat { hubs: seats, store, meters, clock };
+        let start = store.end();
+        let seat = Seat { hubs: seats, store, start, meters, clock };
         let thread = std::thread::Builder::new().name("stentor-hub".to_owned()).spawn(move || run(seat, stopped));
         Ok(Self { hubs, stop, thread: thread.map_err(StartFault::Thread)? })
     }
@@ -139,18 +147,16 @@ fn seed() -> [u8; 32] {
 fn run(seat: Seat, stopped: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .expect("a runtime needs an epoll descriptor, which the process has at its start");
-    LocalSet::new().block_on(&runtime, work(seat, stopped));
+    runtime.block_on(work(seat, stopped));
 }
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
-    let Seat { hubs, store, meters, clock } = seat;
+    let Seat { hubs, store, start, meters, clock } = seat;
     let dice = seed();
     let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
-    // Everything behind this place is announced; what lies before, subscriptions look for themselves.
-    let start = store.end();
     let mut desks = HashMap::new();
     for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();
@@ -205,6 +211,7 @@ async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
 /// Tells every hub what is new in the log, in its order, for ever.
 async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName, Rc<Desk>>>) {
     let mut at = start;
+    let mut looked = tokio::time::Instant::now();
     loop {
         match store.beyond(at).await {
             Ok(_) => {}
@@ -215,6 +222,10 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName,
                 continue;
             }
         }
+        if looked.elapsed() < GATHER {
+            tokio::time::sleep_until(looked + GATHER).await;
+        }
+        looked = tokio::time::Instant::now();
         let page = match store.tail(at, ReadLimit::default()).await {
             Ok(page) => page,
             Err(StoreError::Closed) => return,

@@ -105,7 +105,116 @@ pub mod sampled {
     pub const FDS_MAX: Metric =
         metric("process_max_fds", Gauge, None, "File descriptors that the process may open (`ulimit -n`).");
 
+    /// Subscriptions that are in force at the hub.
+    pub const HUB_SUBSCRIPTIONS: Metric =
+        metric("stentor_hub_subscriptions", Gauge, Some("hub"), "Subscriptions that are in force at the hub.");
+    /// Webhooks of the hub that are on their way.
+    pub const HUB_IN_FLIGHT: Metric =
+        metric("stentor_hub_deliveries_in_flight", Gauge, Some("hub"), "Webhooks of the hub that are on their way.");
+    /// Subscriptions of the hub that wait for the time of another attempt.
+    pub const HUB_BACKOFFS: Metric = metric(
+        "stentor_hub_backoffs",
+        Gauge,
+        Some("hub"),
+        "Subscriptions of the hub that wait for the time of another attempt.",
+    );
+    /// Hosts that the hub leaves alone because they could not be reached.
+    pub const HUB_BREAKERS: Metric = metric(
+        "stentor_hub_breakers_open",
+        Gauge,
+        Some("hub"),
+        "Hosts that the hub leaves alone because they could not be reached.",
+    );
+    /// Publications that the hub has taken into its log.
+    pub const HUB_PUBLICATIONS: Metric = metric(
+        "stentor_hub_publications_total",
+        Counter,
+        Some("hub"),
+        "Publications that the hub has taken into its log.",
+    );
+    /// Subscriptions that came into force or were renewed.
+    pub const HUB_VERIFIED: Metric = metric(
+        "stentor_hub_verified_total",
+        Counter,
+        Some("hub"),
+        "Subscriptions that came into force or were renewed.",
+    );
+    /// Requests for subscriptions that came to nothing: refused, denied or not confirmed by the callback.
+    pub const HUB_REFUTED: Metric = metric(
+        "stentor_hub_refuted_total",
+        Counter,
+        Some("hub"),
+        "Requests for subscriptions that came to nothing: refused, denied or not confirmed by the callback.",
+    );
+    /// Webhooks of the hub that were answered with 2xx.
+    pub const HUB_DELIVERED: Metric =
+        metric("stentor_hub_delivered_total", Counter, Some("hub"), "Webhooks of the hub that were answered with 2xx.");
+    /// Attempts of the hub that failed; the publication is tried again unless its attempts are used up.
+    pub const HUB_FAILED: Metric = metric(
+        "stentor_hub_failed_total",
+        Counter,
+        Some("hub"),
+        "Attempts of the hub that failed; the publication is tried again unless its attempts are used up.",
+    );
+    /// Publications that the hub gave up for one subscription and recorded as dead.
+    pub const HUB_DEAD: Metric = metric(
+        "stentor_hub_dead_total",
+        Counter,
+        Some("hub"),
+        "Publications that the hub gave up for one subscription and recorded as dead.",
+    );
+    /// Subscriptions that ended by 410 or with their lease.
+    pub const HUB_ENDED: Metric =
+        metric("stentor_hub_ended_total", Counter, Some("hub"), "Subscriptions that ended by 410 or with their lease.");
+    /// The log.
+    pub const LOG_BYTES: Metric = metric(
+        "stentor_log_bytes",
+        Gauge,
+        None,
+        "Octets of the publications that the store keeps; `log_bytes_max` bounds them.",
+    );
+    /// The store.
+    pub const STORE_WRITABLE: Metric = metric(
+        "stentor_store_writable",
+        Gauge,
+        None,
+        "1 while the store takes writes; 0 when the disk is full or the file is damaged, and publications are refused.",
+    );
+    /// The dead that were forgotten.
+    pub const DEAD_FORGOTTEN: Metric = metric(
+        "stentor_dead_forgotten_total",
+        Counter,
+        None,
+        "Dead publications that were forgotten because there were too many.",
+    );
     /// All of them, in the order of the reference page.
-    pub const ALL: &[Metric] =
-        &[CLOSED, REQUESTS, SESSIONS, SUBSCRIPTIONS, READY, BUILD, UPTIME, THREADS, START, CPU, MEMORY, FDS, FDS_MAX];
+    pub const ALL: &[Metric] = &[
+        CLOSED,
+        REQUESTS,
+        SESSIONS,
+        SUBSCRIPTIONS,
+        READY,
+        BUILD,
+        UPTIME,
+        THREADS,
+        START,
+        CPU,
+        MEMORY,
+        FDS,
+        FDS_MAX,
+        HUB_SUBSCRIPTIONS,
+        HUB_IN_FLIGHT,
+        HUB_BACKOFFS,
+        HUB_BREAKERS,
+        HUB_PUBLICATIONS,
+        HUB_VERIFIED,
+        HUB_REFUTED,
+        HUB_DELIVERED,
+        HUB_FAILED,
+        HUB_DEAD,
+        HUB_ENDED,
+        LOG_BYTES,
+        STORE_WRITABLE,
+        DEAD_FORGOTTEN,
+    ];
 }

@@ -21,7 +21,7 @@ use crate::realm::{Crossing, Directory, Realm, Rule};
 
 /// The hubs of a node.
 #[derive(Debug, Default)]
-pub(super) struct Hubs {
+pub struct Hubs {
     works: Option<Works>,
     by_name: HashMap<String, Arc<Hub>>,
 }

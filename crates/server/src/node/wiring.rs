@@ -74,7 +74,7 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub(super) fn wire(
+pub fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
@@ -82,7 +82,7 @@ pub(super) fn wire(
     seed: &mut impl FnMut() -> u64,
 ) -> Result<Wiring, String> {
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
-    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms));
+    let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms, hubs.all().to_vec()));
     let house = House::new(descriptors::for_connections());
     let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
     let mut urls = urls.iter().cloned();
@@ -100,7 +100,8 @@ struct Shared<'h> {
 }
 
 /// The realms of each router.
-pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+#[must_use]
+pub fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
     config.routers.iter().map(|router| directory(router, seed)).collect()
 }
 
@@ -272,10 +273,24 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Socket(Arc::new(self.service(socket, Speech::Echo)), status_page(&socket.options))
             }
             PathConfig::Demo => Service::Demo,
+            PathConfig::WebSubHub(_)
+            | PathConfig::HubAdmin { .. }
+            | PathConfig::WebSubTopic { .. }
+            | PathConfig::Sse { .. } => self.hub_service(path, config)?,
+            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
+            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
+        };
+        site.add(path, service);
+        Ok(())
+    }
+
+    /// A hub, or a path that stands around one.
+    fn hub_service(&self, path: &str, config: &PathConfig) -> Result<Service, String> {
+        Ok(match config {
             PathConfig::WebSubHub(config) => {
                 let hub = self.hub(path, &config.name)?;
-                let gate = config.publish.as_ref().map(gate_options);
-                Service::Hub(Arc::new(HubService::new(hub, gate, Arc::clone(&self.shared.memories))))
+                let publish = hub_gate(config);
+                Service::Hub(Arc::new(HubService::new(hub, publish, Arc::clone(&self.shared.memories))))
             }
             PathConfig::HubAdmin { token } => Service::Admin(Arc::new(AdminService {
                 token: Token::new(token),
@@ -287,11 +302,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 Service::Topic(TopicService { hub: self.hub(path, hub)?, base_url })
             }
             PathConfig::Sse { hub } => Service::Stream(StreamService { hub: self.hub(path, hub)? }),
-            PathConfig::Metrics { token } => self.watch_service(Subject::Metrics, token.as_ref()),
-            PathConfig::Health { token } => self.watch_service(Subject::Health, token.as_ref()),
-        };
-        site.add(path, service);
-        Ok(())
+            _ => return Err(format!("path \"{path}\" is no hub's")),
+        })
     }
 
     fn hub(&self, path: &str, name: &str) -> Result<Arc<Hub>, String> {
@@ -424,6 +436,15 @@ fn auth_policy(config: &AuthConfig) -> AuthPolicy {
     }
 }
 
+/// Who may publish at a hub, and from which pages.
+fn hub_gate(config: &config::HubConfig) -> Option<(gate::GateOptions, Vec<String>)> {
+    config.publish.as_ref().map(|options| {
+        // Where the gate has no limit, that of messages holds.
+        let post_body_limit = (options.post_body_limit > 0).then_some(options.post_body_limit);
+        (gate::GateOptions { post_body_limit, ..gate_options(options) }, options.cors.clone())
+    })
+}
+
 fn gate_options(options: &GateOptions) -> gate::GateOptions {
     let credentials = match (&options.key, &options.secret) {
         (Some(key), Some(secret)) => Some(signature::Credentials { key: key.clone(), secret: secret.clone() }),
@@ -486,7 +507,7 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
                 service.submitter.set_conditions(gate_options(options), options.cors.clone());
             }
             (PathConfig::WebSubHub(config), Service::Hub(service)) => {
-                service.set_gate(config.publish.as_ref().map(gate_options));
+                service.set_conditions(hub_gate(config));
             }
             _ => {}
         }
@@ -496,6 +517,9 @@ fn rewire_site(paths: &[(String, PathConfig)], above: &str, site: &Site) {
 /// Whether two configurations differ in nothing but permissions, principals and gates.
 fn same_structure(old: &NodeConfig, new: &NodeConfig) -> Result<(), String> {
     let restart = |what: String| Err(format!("{what} changed, which needs a restart"));
+    if old.store != new.store {
+        return restart("store".to_owned());
+    }
     if old.routers.len() != new.routers.len() {
         return restart("workers".to_owned());
     }

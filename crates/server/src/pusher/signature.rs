@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
 use stentor_model::Secret;
 
@@ -24,6 +25,17 @@ pub struct Credentials {
     pub key: String,
     /// Never on the wire.
     pub secret: Secret,
+}
+
+/// The query of a signed request, as a client sends it. `timestamp` is ISO 8601 in UTC, such as `2026-01-01T00:00:00.000Z`.
+#[must_use]
+pub fn signed_query(credentials: &Credentials, timestamp: &str, seq: u64, nonce: u64, body: &[u8]) -> String {
+    let (seq, nonce) = (seq.to_string(), nonce.to_string());
+    let fields = [credentials.key.as_bytes(), timestamp.as_bytes(), seq.as_bytes(), nonce.as_bytes()];
+    let tag = Signer::new(&credentials.secret).sign(fields, body);
+    let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(tag);
+    let key = utf8_percent_encode(&credentials.key, NON_ALPHANUMERIC);
+    format!("key={key}&timestamp={timestamp}&seq={seq}&nonce={nonce}&signature={signature}")
 }
 
 /// Computes and compares signatures.
@@ -131,6 +143,15 @@ mod tests {
             assert_eq!(decode(text.as_bytes()), Some(computed), "{text}");
             assert_eq!(decode(text.trim_end_matches('=').as_bytes()), Some(computed), "{text}");
         }
+    }
+
+    #[test]
+    fn a_query_is_signed_as_clients_sign_it() {
+        let credentials = Credentials { key: "foobar".to_owned(), secret: Secret::new("secret") };
+        let query = signed_query(&credentials, "2026-11-22T00:19:14.527Z", 1, 5_576_599_056_441_004, BODY);
+        let expect = "key=foobar&timestamp=2026-11-22T00:19:14.527Z&seq=1&nonce=5576599056441004\
+             &signature=L893V2F0J3YId2VByknGtUfjwAklqMiwzjfqwAj5Srs";
+        assert_eq!(query, expect);
     }
 
     #[test]

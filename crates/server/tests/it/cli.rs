@@ -25,7 +25,7 @@ fn stentor(dir: &Path, args: &[impl AsRef<OsStr>]) -> Command {
 
 /// Runs to the end; the exit code has to be this. Standard output and standard error come back.
 #[track_caller]
-fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
+pub(crate) fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
     let Output { status, stdout, stderr } = stentor(dir, args).output().unwrap();
     let texts = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!(status.code(), Some(code), "{args:?}: {texts:?}");
@@ -159,12 +159,13 @@ fn version_help_and_mistakes() {
 fn templates_become_nodes_that_check() {
     let dir = tempfile::tempdir().unwrap();
     let (listed, _) = run(dir.path(), &["templates"], 0);
-    for name in ["default", "pusher"] {
+    for name in ["default", "pusher", "hub", "push-everywhere"] {
         assert!(listed.contains(name), "{listed}");
         let (out, err) = run(dir.path(), &["init", "--template", name, "--appdir", name], 0);
         assert!(out.contains("Application template initialized") && err.is_empty(), "{out} {err}");
         let app = dir.path().join(name);
-        for file in [".stentor/config.json", "README.md", "web/index.html", "web/wamp.js"] {
+        let page: &[&str] = if name == "hub" { &[] } else { &["web/index.html", "web/wamp.js"] };
+        for file in [".stentor/config.json", "README.md"].iter().chain(page) {
             assert!(app.join(file).is_file(), "{name}/{file}");
             assert!(out.contains(file), "{out}");
         }
@@ -175,6 +176,16 @@ fn templates_become_nodes_that_check() {
     }
     assert!(dir.path().join("pusher/publish.py").is_file());
     assert!(dir.path().join("pusher/publish_signed.py").is_file());
+    assert!(dir.path().join("push-everywhere/subscribe.py").is_file());
+    // Each node has a token of its own.
+    run(dir.path(), &["init", "--template", "hub", "--appdir", "other"], 0);
+    let token = |name: &str| {
+        let text = std::fs::read_to_string(dir.path().join(name).join(".stentor/config.json")).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        value["workers"][0]["transports"][0]["paths"]["admin"]["token"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(token("hub"), token("other"));
+    assert_eq!(token("hub").len(), 32);
 }
 
 #[test]

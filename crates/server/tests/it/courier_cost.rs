@@ -95,7 +95,7 @@ fn spent() -> Duration {
     Duration::try_from(time).unwrap()
 }
 
-fn measure(name: &str, addresses: &[SocketAddr], start: impl Fn(SocketAddr) -> tokio::task::JoinHandle<()>) {
+fn measure(name: &str, addresses: &[SocketAddr], start: impl Fn(SocketAddr) -> tokio::task::JoinHandle<()>) -> String {
     runtime().block_on(tokio::task::LocalSet::new().run_until(async {
         let (wall, processor) = (Instant::now(), spent());
         let tasks: Vec<_> = addresses.iter().map(|address| start(*address)).collect();
@@ -104,8 +104,8 @@ fn measure(name: &str, addresses: &[SocketAddr], start: impl Fn(SocketAddr) -> t
         }
         let count = f64::from(u32::try_from(ENDPOINTS * POSTS).unwrap());
         let (processor, wall) = ((spent() - processor).as_secs_f64(), wall.elapsed().as_secs_f64());
-        println!("{name}: {:.0} POSTs per processor second, {:.0} per second", count / processor, count / wall);
-    }));
+        format!("{name}: {:.0} POSTs per processor second, {:.0} per second", count / processor, count / wall)
+    }))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn measure(name: &str, addresses: &[SocketAddr], start: impl Fn(SocketAddr) -> t
 fn cost_of_a_post() {
     let addresses = endpoints();
     for _ in 0..3 {
-        measure("hyper", &addresses, |address| tokio::task::spawn_local(by_hyper(address)));
+        let of_hyper = measure("hyper", &addresses, |address| tokio::task::spawn_local(by_hyper(address)));
         let courier = Courier::new(Options {
             guard: Guard { reach: Reach::Private, ..Guard::default() },
             connect_timeout: Duration::from_secs(5),
@@ -122,6 +122,8 @@ fn cost_of_a_post() {
             user_agent: "stentor-test".to_owned(),
             roots: Arc::new(RootCertStore::empty()),
         });
-        measure("courier", &addresses, |address| tokio::task::spawn_local(by_courier(courier.clone(), address)));
+        let of_courier =
+            measure("courier", &addresses, |address| tokio::task::spawn_local(by_courier(courier.clone(), address)));
+        println!("{of_hyper}\n{of_courier}");
     }
 }

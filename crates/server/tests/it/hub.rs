@@ -32,7 +32,7 @@ pub(crate) fn hub(options: Value) -> Value {
     config
 }
 
-const ADMIN_TOKEN: &str = "a-token-of-the-administration";
+pub(crate) const ADMIN_TOKEN: &str = "a-token-of-the-administration";
 
 fn form(fields: &[(&str, &str)]) -> String {
     let field = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
@@ -167,6 +167,94 @@ async fn messages_of_the_reference_are_distributed() {
 }
 
 #[tokio::test]
+async fn fetched_content_keeps_its_place_and_is_fetched_once() {
+    let node = start(&hub(json!({"fetch_delay": 200, "fetch_bytes_max": 100, "message_bytes_max": 2000})));
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &first, &[]).await;
+    subscribe(&node, &second, &[]).await;
+    let content = Receiver::with(|got, place| match (got.target.as_str(), place) {
+        ("/slow", 0) => Say::Status(503, String::new()),
+        ("/slow", _) => Say::Status(200, "fetched".to_owned()),
+        _ => Say::Status(200, "x".repeat(101)),
+    })
+    .await;
+    let message = |path: &str| json!({"topic": TOPIC, "contentUrl": content.url(path)}).to_string();
+    let fetched = async { send(&node, "/hub", &[JSON], message("/slow").as_bytes()).await };
+    let direct = async {
+        content.gets(1).await;
+        publish(&node, "direct").await
+    };
+    let (fetched, direct) = tokio::join!(fetched, direct);
+    assert_eq!((fetched.status, &fetched.json()["sequence"], &direct["sequence"]), (202, &json!(1), &json!(2)));
+    for receiver in [&first, &second] {
+        assert_eq!(texts(&receiver.posts(2).await), ["fetched", "direct"]);
+    }
+    assert_eq!(content.all().len(), 2, "one that failed, and one for all");
+    let long = send(&node, "/hub", &[JSON], message("/long").as_bytes()).await;
+    assert_eq!((long.status, long.text()), (413, "the content is longer than this hub takes\n"));
+    let large = send(&node, &format!("/hub?topic={TOPIC}"), &[], &[b'x'; 2001]).await;
+    assert_eq!(large.status, 413, "{}", large.text());
+    assert_eq!(publish(&node, "the end").await["sequence"], 3);
+}
+
+#[tokio::test]
+async fn fetches_and_pings_of_many_topics_do_not_wait_for_each_other() {
+    const TOPICS: usize = 20;
+    let content = Receiver::with(|_, place| match place {
+        // Tried again a little later, so that the others are there when the first are done.
+        ..TOPICS => Say::Status(503, String::new()),
+        _ => Say::Status(200, "fetched".to_owned()),
+    })
+    .await;
+    let topics: Vec<String> = (0..TOPICS).map(|at| content.url(&format!("/{at}"))).collect();
+    let node = start(&hub(json!({"fetch_delay": 300, "pings": [content.url("/")]})));
+    let message = |topic: &str| json!({"topic": topic, "contentUrl": topic}).to_string();
+    let one = async |topic: &str| send(&node, "/hub", &[JSON], message(topic).as_bytes()).await.status;
+    let both = async |topic: &str| tokio::join!(one(topic), one(topic));
+    let all = async {
+        let mut open: Vec<_> = topics.iter().map(|topic| Box::pin(both(topic))).collect();
+        let mut statuses = Vec::new();
+        std::future::poll_fn(|context| {
+            open.retain_mut(|future| match future.as_mut().poll(context) {
+                std::task::Poll::Ready(both) => {
+                    statuses.push(both);
+                    false
+                }
+                std::task::Poll::Pending => true,
+            });
+            if open.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        statuses
+    };
+    let pings = async {
+        content.gets(1).await;
+        let mut fields = vec![("hub.mode", "publish")];
+        fields.extend(topics.iter().map(|topic| ("hub.url", topic.as_str())));
+        ask(&node, &fields).await.status
+    };
+    let (statuses, pinged) = crate::house::soon("all fetches", async { tokio::join!(all, pings) }).await;
+    assert_eq!((statuses, pinged), (vec![(202, 202); TOPICS], 204));
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_fetched_once() {
+    let content = Receiver::with(|_, place| match place {
+        0 => Say::Status(200, "as it was".to_owned()),
+        _ => Say::Status(404, String::new()),
+    })
+    .await;
+    let node = start(&hub(json!({})));
+    let message = |path: &str| json!({"topic": TOPIC, "contentUrl": content.url(path)}).to_string();
+    let headers = [JSON, ("Idempotency-Key", "once")];
+    let first = send(&node, "/hub", &headers, message("/a").as_bytes()).await.json();
+    let second = send(&node, "/hub", &headers, message("/a").as_bytes()).await.json();
+    assert_eq!((&first["id"], &second["repeated"]), (&second["id"], &json!(true)));
+    assert_eq!(content.all().len(), 1);
+    assert_eq!(send(&node, "/hub", &headers, message("/b").as_bytes()).await.status, 422);
+}
+
+#[tokio::test]
 async fn pings_are_answered_before_the_topic_is_fetched() {
     let receiver = Receiver::start().await;
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
@@ -200,6 +288,40 @@ async fn a_failing_receiver_is_tried_again_and_nothing_overtakes() {
     assert_eq!(attempts, ["1", "2", "3", "4", "1", "1"]);
     let ids: Vec<_> = posts[..4].iter().map(|post| post.header("stentor-publication").unwrap()).collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn redirects_are_failures_and_patience_is_granted() {
+    let (node, receiver) = (start(&hub(json!({}))), Receiver::start().await);
+    let elsewhere = Receiver::start().await;
+    subscribe(&node, &receiver, &[]).await;
+    let goal = elsewhere.url("/");
+    receiver.behave(move |got, place| match (got.method.as_str(), place) {
+        ("POST", 0) => Say::With(307, "location", goal.clone()),
+        ("POST", 1) => Say::With(429, "retry-after", "1".to_owned()),
+        _ => polite(got, place),
+    });
+    publish(&node, "one").await;
+    receiver.posts(2).await;
+    let seen = subscriptions(&node).await[0]["delivery"].clone();
+    assert_eq!((&seen["state"], &seen["attempt"]), (&json!("backoff"), &json!(3)));
+    assert!(seen["next_attempt_in_seconds"].as_f64().unwrap() > 0.5, "{seen}");
+    receiver.posts(3).await;
+    assert!(elsewhere.all().is_empty());
+}
+
+#[tokio::test]
+async fn one_that_hangs_delays_nobody_else() {
+    let node = start(&hub(json!({"delivery_timeout": 60_000})));
+    let (hanging, receiver) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &hanging, &[]).await;
+    subscribe(&node, &receiver, &[]).await;
+    hanging.behave(|_, _| Say::Silence);
+    for text in ["one", "two", "three"] {
+        publish(&node, text).await;
+    }
+    assert_eq!(texts(&receiver.posts(3).await), ["one", "two", "three"]);
+    assert_eq!(texts(&hanging.posts(1).await), ["one"]);
 }
 
 #[tokio::test]
@@ -308,6 +430,25 @@ async fn a_renewal_changes_the_terms_and_keeps_the_place() {
 }
 
 #[tokio::test]
+async fn a_lease_ends() {
+    let options = json!({"min_lease_seconds": 1, "default_lease_seconds": 1, "max_lease_seconds": 1});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let callback = receiver.url("/callback");
+    let fields = [("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    assert_eq!(receiver.gets(1).await[0].parameter("hub.lease_seconds").as_deref(), Some("1"));
+    let ended = async || admin(&node, "GET", "/admin/hubs", "").await.json()["hubs"][0]["leases_ended"] == 1;
+    crate::house::soon("the lease to end", async {
+        while !ended().await || !subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    publish(&node, "too late").await;
+    assert!(receiver.all().iter().all(|one| one.method == "GET"));
+}
+
+#[tokio::test]
 async fn nobody_subscribes_where_nobody_is_asked() {
     let (node, receiver) = (start(&hub(json!({"authenticator": null}))), Receiver::start().await);
     let callback = receiver.url("/callback");
@@ -350,6 +491,10 @@ async fn what_is_wrong_with_a_request_is_said() {
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentBase64": "?"}).to_string(), 400, "contentBase64").await;
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentUrl": "there"}).to_string(), 400, "contentUrl").await;
     check("/hub?topic=x", &[], "x", 400, "topic").await;
+    let topic = format!("/hub?topic={TOPIC}");
+    check(&topic, &[("Content-Encoding", "gzip")], "x", 415, "Content-Encoding").await;
+    check(&topic, &[("Content-Type", "x")], "x", 400, "Content-Type").await;
+    check("/hub", &[JSON], r#"{"topic": "http://a/", "topic": "http://b/"}"#, 400, "topic is given twice").await;
     let mut http = node.http().await;
     assert_eq!(http.get("/hub").await.status, 405);
 }
@@ -453,4 +598,142 @@ async fn many_topics_and_receivers_each_keep_their_order() {
     for receiver in receivers {
         assert_eq!(texts(&receiver.posts(count).await), texts_of(count));
     }
+}
+
+/// Asks for a subscription with these header fields.
+async fn ask_as(node: &Node, receiver: &Receiver, topic: &str, headers: &[(&str, &str)]) -> Reply {
+    let callback = receiver.url("/callback");
+    let fields = form(&[("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", &callback)]);
+    let mut all = vec![FORM];
+    all.extend_from_slice(headers);
+    send(node, "/hub", &all, fields.as_bytes()).await
+}
+
+#[tokio::test]
+async fn tokens_say_who_may_subscribe_to_what() {
+    let tokens = json!([{"token": "of-ann-long-enough", "identity": "ann", "scopes": ["https://example.com/.*"]}]);
+    let node = start(&hub(json!({"authenticator": {"type": "static", "tokens": tokens}})));
+    let receiver = Receiver::start().await;
+    for headers in [&[][..], &[("Authorization", "Bearer wrong")], &[("Authorization", "Basic of-ann-long-enough")]] {
+        let reply = ask_as(&node, &receiver, TOPIC, headers).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+    }
+    assert!(receiver.all().is_empty());
+    let ann = [("Authorization", "Bearer of-ann-long-enough")];
+    assert_eq!(ask_as(&node, &receiver, "https://example.org/?https://example.com/", &ann).await.status, 202);
+    let told = &receiver.gets(1).await[0];
+    assert_eq!(told.parameter("hub.mode").as_deref(), Some("denied"));
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &ann).await.status, 202);
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "ann");
+}
+
+#[tokio::test]
+async fn an_endpoint_says_who_may_subscribe() {
+    let judge = Receiver::with(|got, place| match place {
+        0 => Say::Status(200, json!({"identity": "bob", "scopes": [".*"]}).to_string()),
+        1 => Say::Status(200, "null".to_owned()),
+        2 => Say::Status(401, format!("who is {}?", got.header("content-type").unwrap())),
+        3 => Say::Status(200, "not JSON".to_owned()),
+        4 => Say::Status(503, String::new()),
+        _ => Say::Silence,
+    })
+    .await;
+    let options = json!({"authenticator": {"type": "forward", "url": judge.url("/judge"), "timeout": 300}});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let secret = [("X-Key", "of the subscriber")];
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &secret).await.status, 202);
+    let question: Value = serde_json::from_slice(&judge.posts(1).await[0].body).unwrap();
+    assert_eq!((&question["topic"], &question["headers"]["x-key"]), (&json!(TOPIC), &json!("of the subscriber")));
+    assert_eq!((&question["mode"], &question["client"]), (&json!("subscribe"), &json!("127.0.0.1")));
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "bob");
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &[]).await.status, 202);
+    receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("hub.mode=denied"))).await;
+    let dictated = ask_as(&node, &receiver, TOPIC, &[]).await;
+    assert_eq!((dictated.status, dictated.text()), (401, "who is application/json?"));
+    for status in [500, 503, 503] {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    // Whoever was let in before stays, whatever is said to later requests.
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_goes_on_delivering() {
+    let mut config = hub(json!({}));
+    config["store"]["log_bytes_max"] = json!(1 << 20);
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|_, _| Say::Status(503, String::new()));
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let body = vec![b'x'; 100_000];
+    let mut accepted = 0;
+    let refused = loop {
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], &body).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 20, "the log takes more than its limit");
+    };
+    assert_eq!((refused.status, refused.text().lines().count()), (507, 1));
+    assert!(refused.text().contains("log_bytes_max"), "{}", refused.text());
+    let tried = receiver.posts(1).await.len();
+    receiver.behave(polite);
+    let delivered = |got: &[Got]| got.iter().filter(|one| one.header("stentor-sequence").is_some()).count();
+    receiver.until("all deliveries", |got| delivered(got) >= tried + accepted - 1).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = hub(json!({}));
+    config["store"] = json!({
+        "type": "sqlite", "path": dir.path().join("store.sqlite").to_str().unwrap(), "file_bytes_max": 1 << 20,
+    });
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let mut accepted: Vec<String> = Vec::new();
+    let refused = loop {
+        let body = format!("{}:{}", accepted.len(), "x".repeat(100_000));
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], body.as_bytes()).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted.push(body);
+        assert!(accepted.len() < 30, "the disk takes more than it has");
+    };
+    assert_eq!((refused.status, refused.text()), (507, "the hub's disk is full; nothing was published\n"));
+    assert_eq!(texts(&receiver.posts(accepted.len()).await), accepted);
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_asks_faster_than_he_may() {
+    let node = start(&hub(json!({"subscribe_rate_per_client_max": 1, "verify_rate_per_host_max": 1})));
+    let receiver = Receiver::with(|_, _| Say::Status(404, String::new())).await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        statuses.push(reply.status);
+        if reply.status == 429 {
+            assert_eq!(reply.header("retry-after"), Some("5"));
+            break;
+        }
+    }
+    assert_eq!(statuses.pop(), Some(429));
+    assert!((10..=11).contains(&statuses.len()) && statuses.iter().all(|status| *status == 202), "{statuses:?}");
 }

@@ -86,6 +86,10 @@ async fn a_session_publishes_to_webhooks_and_is_told_when_it_is_kept() {
     let request = publisher.request();
     publisher.send(json!([16, request, {"acknowledge": true, "disclose_me": true}, URI])).await;
     assert_eq!(publisher.expect(8).await[4], "wamp.error.option_disallowed.disclose_me");
+    // Nobody is singled out where everybody may subscribe.
+    let request = publisher.request();
+    publisher.send(json!([16, request, {"acknowledge": true, "eligible": [1]}, URI])).await;
+    assert_eq!(publisher.expect(8).await[4], "wamp.error.invalid_argument");
 }
 
 #[tokio::test]

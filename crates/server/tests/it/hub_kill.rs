@@ -110,9 +110,9 @@ impl Witness {
     fn manner(&self, subscriber: usize) -> Manner {
         let count = self.posts.fetch_add(1, Ordering::Relaxed);
         match subscriber {
-            UNRELIABLE if count % 499 == 0 => Manner::Hang,
-            UNRELIABLE if count % 31 == 0 => Manner::Reset,
-            UNRELIABLE if count % 7 == 0 => Manner::Fail,
+            UNRELIABLE if count.is_multiple_of(499) => Manner::Hang,
+            UNRELIABLE if count.is_multiple_of(31) => Manner::Reset,
+            UNRELIABLE if count.is_multiple_of(7) => Manner::Fail,
             _ => Manner::Accept,
         }
     }
@@ -189,6 +189,7 @@ impl Witness {
     }
 
     /// How much was checked, for whoever asks for the output of a test that passed.
+    #[expect(clippy::print_stdout, reason = "the runner shows it to whoever asks")]
     fn tell(&self) {
         let (deliveries, promises) = (lock(&self.deliveries), lock(&self.promises).len());
         let all = || deliveries.values().flatten();
@@ -257,7 +258,7 @@ fn check_order(arrived: &[Delivery], place: &str) {
 
 /// Publishes for ever, to the topics in turn, to whichever life of the hub there is.
 async fn publish(publisher: usize, witness: Arc<Witness>, mut node: watch::Receiver<Option<SocketAddr>>) -> Infallible {
-    let is_keyed = publisher % 2 == 0;
+    let is_keyed = publisher.is_multiple_of(2);
     let (mut number, mut connection) = (1_u64, None);
     loop {
         if connection.is_none() {

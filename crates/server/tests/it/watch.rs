@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::client::{Frame, Offer};
 use crate::house::{Node, loopback, pusher, router, start, web, web_with};
 use crate::http::{Http, Reply, post};
+use crate::hub::hub;
 
 const PATHS: [&str; 3] = ["/metrics", "/health/live", "/health/ready"];
 
@@ -239,7 +240,7 @@ async fn a_node_that_goes_down_is_not_ready() {
 
 #[tokio::test]
 async fn every_metric_is_told_and_described() {
-    let samples = scrape(&start(&web(json!({})))).await;
+    let samples = scrape(&start(&hub(json!({})))).await;
     let expected: BTreeSet<String> = catalogue().map(|metric| metric.name.to_owned()).collect();
     assert_eq!(samples.names, expected);
     for reason in Reason::ALL {

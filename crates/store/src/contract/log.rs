@@ -19,6 +19,7 @@ cases![
     hubs_are_apart,
     whoever_waits_at_the_end_is_told,
     a_key_publishes_once,
+    a_key_can_stand_for_a_request,
     a_key_with_other_content_is_refused,
     a_key_lasts_a_day_and_a_crash,
     a_refused_publication_harms_no_other,
@@ -154,6 +155,24 @@ fn a_key_publishes_once<B: Bed>(bed: &mut B) {
     assert_eq!(both, [3, 3]);
     let elsewhere = Draft { topic: topic_of("other", "a"), ..sent };
     assert_eq!(store.append(elsewhere).wait().unwrap().freshness, Freshness::New);
+}
+
+fn a_key_can_stand_for_a_request<B: Bed>(bed: &mut B) {
+    let store = bed.store();
+    let key = |parts: &[&[u8]]| IdempotencyKey::parse("k").unwrap().of_request(parts);
+    let of = |key: IdempotencyKey, number| Draft { idempotency: Some(key), ..draft("a", number) };
+    let (hub, now) = (topic("a").hub, Timestamp(2000));
+    assert_eq!(store.keyed(&hub, &key(&[b"one"]), now).wait().unwrap(), None);
+    let first = store.append(of(key(&[b"one"]), 1)).wait().unwrap();
+    // Other content, and still the same: the request decides.
+    let found = store.keyed(&hub, &key(&[b"one"]), now).wait().unwrap().unwrap();
+    assert_eq!((found.publication, found.freshness), (first.publication, Freshness::Repeated));
+    assert_eq!(store.append(of(key(&[b"one"]), 2)).wait().unwrap().publication, first.publication);
+    refused(store.keyed(&hub, &key(&[b"on", b"e"]), now).wait(), "KeyReused");
+    refused(store.append(of(key(&[b"two"]), 3)).wait(), "KeyReused");
+    let day = u64::try_from(IDEMPOTENCY_WINDOW.as_millis()).unwrap();
+    assert_eq!(store.keyed(&hub, &key(&[b"one"]), Timestamp(day + 2000)).wait().unwrap(), None);
+    assert_eq!(store.keyed(&topic_of("other", "a").hub, &key(&[b"one"]), now).wait().unwrap(), None);
 }
 
 fn a_key_with_other_content_is_refused<B: Bed>(bed: &mut B) {

@@ -4,8 +4,8 @@ use stentor_model::{Offset, WebhookId};
 
 use super::cut::Plan;
 use crate::{
-    Burial, Completer, DeadId, DeadPublication, Draft, Entry, HubTopic, NewSubscription, Page, Placed, ReadLimit,
-    Receipt, Scope, State, StoreError, Subscription, Timestamp, Trimmed,
+    Burial, Completer, DeadId, DeadPublication, Draft, Entry, Hub, HubTopic, IdempotencyKey, NewSubscription, Page,
+    Placed, ReadLimit, Receipt, Scope, State, StoreError, Subscription, Timestamp, Trimmed,
 };
 
 /// For the writer.
@@ -71,6 +71,7 @@ pub(super) enum Read {
     Topic(HubTopic, Offset, ReadLimit, Completer<Page>),
     Tail(Offset, ReadLimit, Completer<Page>),
     Newest(HubTopic, Completer<Option<Entry>>),
+    Keyed(Hub, IdempotencyKey, Timestamp, Completer<Option<Receipt>>),
     Get(WebhookId, Completer<Option<Subscription>>),
     Find(HubTopic, Box<str>, Completer<Option<Subscription>>),
     List(Scope, WebhookId, usize, Completer<Vec<Subscription>>),

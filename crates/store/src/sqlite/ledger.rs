@@ -15,7 +15,7 @@ use super::fault::fault;
 use super::schema::{self, Role};
 use super::shared::Shared;
 use crate::cursor::TopicNumber;
-use crate::{Draft, Freshness, HubTopic, IDEMPOTENCY_WINDOW, Limit, Receipt, Sequence, StoreError, Timestamp};
+use crate::{Draft, Freshness, HubTopic, Limit, Receipt, Sequence, StoreError};
 
 /// Topics that the writer remembers. When there are more it forgets all of them, which costs one look-up each.
 const TOPICS_MAX: usize = 50_000;
@@ -197,27 +197,8 @@ impl Ledger {
     /// The publication that the key of the draft stands for already.
     fn repeated(&self, draft: &Draft, hub: i64) -> Result<Option<Receipt>, Fault> {
         let Some(key) = &draft.idempotency else { return Ok(None) };
-        let found = self
-            .connection
-            .prepare_cached("SELECT at, fingerprint, name, pub, seq FROM key WHERE hub = ? AND key = ?")?
-            .query_row(params![hub, key.as_str()], |row| {
-                let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-                Ok((Timestamp(number(0)?), number(1)?, number(2)?, number(3)?, number(4)?))
-            })
-            .optional()?;
-        let Some((at, fingerprint, name, offset, seq)) = found else { return Ok(None) };
-        if draft.at.since(at) >= IDEMPOTENCY_WINDOW {
-            return Ok(None);
-        }
-        if fingerprint != draft.fingerprint() {
-            return Err(Fault::Refused(StoreError::KeyReused));
-        }
-        Ok(Some(Receipt {
-            publication: super::query::publication_id(name)?,
-            offset: Offset::new(offset),
-            sequence: Sequence(seq),
-            freshness: Freshness::Repeated,
-        }))
+        let kept = super::query::keyed_by_number(&self.connection, hub, key.as_str())?;
+        kept.map_or(Ok(None), |kept| kept.judge(draft.fingerprint(), draft.at).map_err(Fault::Refused))
     }
 
     /// The key is durable together with its publication, or neither is.
@@ -296,6 +277,7 @@ mod tests {
     use stentor_model::{PublicationId, Topic};
 
     use super::*;
+    use crate::Timestamp;
     use crate::{Content, Hub, Limits};
 
     fn draft() -> Draft {

@@ -43,9 +43,9 @@ use writer::Writer;
 use crate::cursor::{self, Cursor};
 use crate::follow::Follow;
 use crate::{
-    Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, HubTopic,
-    LastOutcome, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit, Receipt, Scope, State, Status, Store,
-    StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
+    Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Hub,
+    HubTopic, IdempotencyKey, LastOutcome, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit, Receipt,
+    Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
 };
 
 /// Threads that read. One can be held up by a page that has to come from the disk; two keep the other readers going.
@@ -231,6 +231,10 @@ impl Log for Sqlite {
             Err(error) => Pending::ready(Err(error)),
             Ok(()) => self.write(|answer| Write::Append(Box::new(draft), answer)),
         }
+    }
+
+    fn keyed(&self, hub: &Hub, key: &IdempotencyKey, now: Timestamp) -> Pending<Option<Receipt>> {
+        self.query(|answer| Read::Keyed(hub.clone(), key.clone(), now, answer))
     }
 
     fn read(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> Pending<Page> {

@@ -9,8 +9,8 @@ use stentor_model::{Offset, PublicationId, Secret, Topic, WebhookId};
 use super::register::{ACTIVE, DENIED};
 use crate::cursor::TopicNumber;
 use crate::{
-    Burial, Content, DeadId, DeadPublication, Entry, Hub, HubTopic, LastOutcome, ReadLimit, Sequence, State,
-    Subscription, Timestamp,
+    Burial, Content, DeadId, DeadPublication, Entry, Freshness, Hub, HubTopic, IDEMPOTENCY_WINDOW, LastOutcome,
+    ReadLimit, Receipt, Sequence, State, StoreError, Subscription, Timestamp,
 };
 
 /// A row of `place`, as far as readers need it.
@@ -167,6 +167,57 @@ fn entry(row: &Row<'_>, at: usize, topic: HubTopic) -> rusqlite::Result<Entry> {
             body: bytes::Bytes::copy_from_slice(row.get_ref(at + 7)?.as_blob()?),
         },
     })
+}
+
+/// What is kept under an idempotency key.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    at: Timestamp,
+    fingerprint: u64,
+    receipt: Receipt,
+}
+
+impl Keyed {
+    /// The publication that somebody means who comes with this fingerprint now; none when the key is too old to count.
+    pub(super) fn judge(self, fingerprint: u64, now: Timestamp) -> Result<Option<Receipt>, StoreError> {
+        if now.since(self.at) >= IDEMPOTENCY_WINDOW {
+            Ok(None)
+        } else if self.fingerprint == fingerprint {
+            Ok(Some(self.receipt))
+        } else {
+            Err(StoreError::KeyReused)
+        }
+    }
+
+    /// From the columns at, fingerprint, name, pub, seq.
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let receipt = Receipt {
+            publication: publication_id(number(row, 2)?)?,
+            offset: Offset::new(number(row, 3)?),
+            sequence: Sequence(number(row, 4)?),
+            freshness: Freshness::Repeated,
+        };
+        Ok(Self { at: Timestamp(number(row, 0)?), fingerprint: number(row, 1)?, receipt })
+    }
+}
+
+/// What is kept under a key of the hub with this number.
+pub(super) fn keyed_by_number(connection: &Connection, hub: i64, key: &str) -> rusqlite::Result<Option<Keyed>> {
+    connection
+        .prepare_cached("SELECT at, fingerprint, name, pub, seq FROM key WHERE hub = ? AND key = ?")?
+        .query_row(params![hub, key], Keyed::of)
+        .optional()
+}
+
+/// What is kept under a key of this hub.
+pub(super) fn keyed(connection: &Connection, hub: &Hub, key: &str) -> rusqlite::Result<Option<Keyed>> {
+    connection
+        .prepare_cached(
+            "SELECT k.at, k.fingerprint, k.name, k.pub, k.seq FROM hub h JOIN key k ON k.hub = h.id
+             WHERE h.name = ? AND k.key = ?",
+        )?
+        .query_row([hub.as_str(), key], Keyed::of)
+        .optional()
 }
 
 /// The name of a publication from its number in the file.

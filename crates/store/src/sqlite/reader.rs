@@ -48,6 +48,13 @@ impl Reader {
             Read::Topic(topic, after, limit, answer) => answer.complete(self.judged(self.topic(&topic, after, limit))),
             Read::Tail(after, limit, answer) => answer.complete(self.judged(self.tail(after, limit))),
             Read::Newest(topic, answer) => answer.complete(self.judged(self.newest(&topic))),
+            Read::Keyed(hub, key, now, answer) => {
+                let found = self.judged(query::keyed(&self.connection, &hub, key.as_str()));
+                answer.complete(found.and_then(|found| match (found, key.likeness()) {
+                    (Some(kept), Some(likeness)) => kept.judge(likeness, now),
+                    _ => Ok(None),
+                }));
+            }
             Read::Get(id, answer) => {
                 let found = self.subscriptions("WHERE s.id = ?1", params![id.0.cast_signed()]);
                 answer.complete(self.judged(found.map(|mut found| found.pop())));
@@ -222,6 +229,7 @@ pub(super) fn refuse(command: Read, error: StoreError) {
     match command {
         Read::Topic(.., answer) | Read::Tail(.., answer) => answer.complete(Err(error)),
         Read::Newest(_, answer) => answer.complete(Err(error)),
+        Read::Keyed(.., answer) => answer.complete(Err(error)),
         Read::Get(_, answer) | Read::Find(.., answer) => answer.complete(Err(error)),
         Read::List(.., answer) => answer.complete(Err(error)),
         Read::ListDead(.., answer) => answer.complete(Err(error)),

@@ -57,6 +57,8 @@ pub enum FetchFault {
     TooLong,
     /// More redirects than `fetch_redirects_max`.
     TooManyRedirects,
+    /// The content is packed although that was not asked for; subscribers would not be told how.
+    Encoded,
     /// A redirect to nowhere, or to something that is no http(s) URL.
     BadRedirect,
 }
@@ -76,6 +78,7 @@ impl fmt::Display for FetchFault {
             Self::Blocked => f.write_str("the content's URL is not one that this hub talks to"),
             Self::TooLong => f.write_str("the content is longer than this hub takes"),
             Self::TooManyRedirects => f.write_str("the content's URL redirects too often"),
+            Self::Encoded => f.write_str("the content's URL answered with a Content-Encoding that was not asked for"),
             Self::BadRedirect => f.write_str("the content's URL redirects to nowhere"),
         }
     }

@@ -39,21 +39,19 @@ fn paths(config: &NodeConfig) -> &[(String, PathConfig)] {
 /// The hub that these keys make on a public endpoint.
 #[track_caller]
 fn hub(keys: &str) -> HubConfig {
-    let config =
-        sound(&node("", PUBLIC, &format!(r#""h": {{"type": "websub-hub", "hub_url": "https://e.org/h" {keys}}}"#)));
+    let options = format!(r#"{{"hub_url": "https://e.org/h" {keys}}}"#);
+    let config = sound(&node("", PUBLIC, &format!(r#""h": {{"type": "websub-hub", "options": {options}}}"#)));
     let PathConfig::WebSubHub(hub) = &paths(&config)[0].1 else { panic!("hub") };
     (**hub).clone()
 }
 
-/// The faults of these keys of a hub on a public endpoint, behind its path.
+/// The faults of these options of a hub on a public endpoint, behind their place.
 #[track_caller]
 fn check(keys: &str, expect: &[&str]) {
-    check_paths(
-        PUBLIC,
-        &format!(r#""h": {{"type": "websub-hub", "hub_url": "https://e.org/h", {keys}}}"#),
-        expect,
-        "h",
-    );
+    let expect: Vec<String> = expect.iter().map(|text| format!(".options{text}")).collect();
+    let options = format!(r#"{{"hub_url": "https://e.org/h", {keys}}}"#);
+    let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+    check_paths(PUBLIC, &format!(r#""h": {{"type": "websub-hub", "options": {options}}}"#), &expect, "h");
 }
 
 #[track_caller]
@@ -95,6 +93,18 @@ fn urls_and_names_come_from_loopback_endpoints_and_paths() {
 }
 
 #[test]
+fn options_may_stand_beside_the_type() {
+    let flat = r#""h": {"type": "websub-hub", "hubUrl": "https://e.org/h", "delivery_retries": 3}"#;
+    let config = sound(&node("", PUBLIC, flat));
+    let PathConfig::WebSubHub(found) = &paths(&config)[0].1 else { panic!("hub") };
+    assert_eq!(**found, hub(r#", "delivery_retries": 3"#));
+    let torn = r#""h": {"type": "websub-hub", "delivery_retries": 3, "options": {"hub_url": "https://e.org/h"}}"#;
+    let config = sound(&node("", PUBLIC, torn));
+    let PathConfig::WebSubHub(found) = &paths(&config)[0].1 else { panic!("hub") };
+    assert_eq!(**found, hub(r#", "delivery_retries": 3"#));
+}
+
+#[test]
 fn every_option_in_both_spellings() {
     let check = |snake: &str| {
         let camel = snake.split('_').enumerate().map(|(at, word)| match at {
@@ -102,7 +112,7 @@ fn every_option_in_both_spellings() {
             _ => word[..1].to_uppercase() + &word[1..],
         });
         for text in [snake.to_owned(), camel.collect()] {
-            let found = hub(&format!(r#", "options": {{{text}}}"#));
+            let found = hub(&format!(", {text}"));
             assert_ne!(found, hub(""), "{text}");
         }
     };
@@ -137,6 +147,8 @@ fn every_option_in_both_spellings() {
         r#""request_bytes_max": 1024"#,
         r#""message_bytes_max": 1024"#,
         r#""ping_topics_max": 1"#,
+        r#""subscribe_rate_per_client_max": 0"#,
+        r#""verify_rate_per_host_max": 1"#,
         r#""pending_max": 1"#,
         r#""pending_per_host_max": 1"#,
         r#""allow_private_networks": true"#,
@@ -149,10 +161,9 @@ fn every_option_in_both_spellings() {
 
 #[test]
 fn options_arrive_where_they_belong() {
-    let found =
-        hub(r#", "name": "shop", "options": {"minLeaseSeconds": 10, "max_lease_seconds": 3600, "deliveryRetries": 3,
+    let found = hub(r#", "name": "shop", "minLeaseSeconds": 10, "max_lease_seconds": 3600, "deliveryRetries": 3,
         "signatureAlgorithm": "sha256", "subscriptionSecurity": "https", "none_result": "reject",
-        "retry_delay_base": 250, "delivery_timeout": 1500, "certificate_authorities": "ca.pem"}"#);
+        "retry_delay_base": 250, "delivery_timeout": 1500, "certificate_authorities": "ca.pem""#);
     let lease = found.options.lease;
     // The default follows the bounds unless it is written down.
     assert_eq!((found.name.as_str(), lease.min, lease.max, lease.default), ("shop", 10, 3600, 3600));
@@ -163,13 +174,13 @@ fn options_arrive_where_they_belong() {
     assert_eq!(found.delivery.retry_delay_base, Duration::from_millis(250));
     assert_eq!(found.delivery_timeout, Duration::from_millis(1500));
     assert_eq!(found.certificate_authorities, Some("/node/ca.pem".into()));
-    assert_eq!(hub(r#", "options": {"delivery_retries": 0}"#).options.delivery_retries, None);
+    assert_eq!(hub(r#", "delivery_retries": 0"#).options.delivery_retries, None);
 }
 
 #[test]
 fn own_networks() {
     let guards = |text: &str| {
-        let options = hub(&format!(r#", "options": {{"allow_private_networks": {text}}}"#)).options;
+        let options = hub(&format!(r#", "allow_private_networks": {text}"#)).options;
         let show = |guard: &stentor_websub::guard::Guard| (guard.reach == Reach::Private, guard.allow.len());
         (show(&options.callback_guard), show(&options.fetch_guard))
     };
@@ -197,7 +208,11 @@ fn authenticators() {
         r#""type": "static", "tokens": [{"token": "t", "identity": "ann", "scopes": ["https?://e\\.org/.*"]}]"#,
         AuthenticatorConfig::Static(vec![token]),
     );
-    let config = sound(&node("", LOOPBACK, r#""h": {"type": "websub-hub", "authenticator": {"type": "allow-all"}}"#));
+    let config = sound(&node(
+        "",
+        LOOPBACK,
+        r#""h": {"type": "websub-hub", "options": {"authenticator": {"type": "allow-all"}}}"#,
+    ));
     let PathConfig::WebSubHub(hub) = &paths(&config)[0].1 else { panic!("hub") };
     assert_eq!(hub.authenticator, AuthenticatorConfig::AllowAll);
 }
@@ -304,8 +319,8 @@ fn faults_of_names_and_urls() {
     );
     check_paths(
         LOOPBACK,
-        r#""h": {"type": "websub-hub", "hub_url": "hub"}"#,
-        &[".hub_url: must be the public URL of this path; it is neither an http:// nor an https:// URL"],
+        r#""h": {"type": "websub-hub", "options": {"hub_url": "hub"}}"#,
+        &[".options.hub_url: must be the public URL of this path; it is neither an http:// nor an https:// URL"],
         "h",
     );
     check(
@@ -313,7 +328,7 @@ fn faults_of_names_and_urls() {
         &[".hubUrl: is 'hub_url' in another spelling, and both are there; write one of them"],
     );
     check(r#""authentcator": {}"#, &[": unknown key 'authentcator'; did you mean 'authenticator'?"]);
-    let twice = r#""a": {"type": "websub-hub"}, "b": {"type": "websub-hub", "name": "a"}"#;
+    let twice = r#""a": {"type": "websub-hub"}, "b": {"type": "websub-hub", "options": {"name": "a"}}"#;
     check_paths(
         LOOPBACK,
         twice,
@@ -324,19 +339,15 @@ fn faults_of_names_and_urls() {
 
 #[test]
 fn faults_of_options() {
-    let options = |text: &str, expect: &[&str]| {
-        let expect: Vec<String> = expect.iter().map(|text| format!(".options{text}")).collect();
-        check(&format!(r#""options": {{{text}}}"#), &expect.iter().map(String::as_str).collect::<Vec<_>>());
-    };
-    options(
+    check(
         r#""max_lease_seconds": 100"#,
         &[".max_lease_seconds: max_lease_seconds has to lie from 300 to 315360000 seconds"],
     );
-    options(
+    check(
         r#""defaultLeaseSeconds": 864001"#,
         &[".defaultLeaseSeconds: default_lease_seconds has to lie from 300 to 864000 seconds"],
     );
-    options(
+    check(
         r#""min_lease_seconds": 0, "delivery_retries": -1, "signature_algorithm": "md5", "subscription_security": true"#,
         &[
             ".min_lease_seconds: must be an integer from 1 to 315360000, not 0",
@@ -345,24 +356,24 @@ fn faults_of_options() {
             ".subscription_security: must be a string, not true",
         ],
     );
-    options(
+    check(
         r#""retry_delay_base": 700000, "breaker_delay_max": 1"#,
         &[
             ": 'retry_delay_base' (700000) must not be longer than 'retry_delay_max' (600000)",
             ": 'breaker_delay_base' (5000) must not be longer than 'breaker_delay_max' (1)",
         ],
     );
-    options(
+    check(
         r#""allow_private_networks": "yes""#,
         &[".allow_private_networks: must be true, false or a list of networks such as ['10.0.0.0/8'], not \"yes\""],
     );
-    options(
+    check(
         r#""allow_private_networks": {"callback": true}"#,
         &[".allow_private_networks: unknown key 'callback'; did you mean 'callbacks'?"],
     );
-    options(r#""allow_ports": [8080]"#, &[".allow_ports[0]: must be an integer from 1 to 1023, not 8080"]);
-    options(r#""deliveryRetry": 1"#, &[": unknown key 'deliveryRetry'; did you mean 'deliveryRetries'?"]);
-    options(r#""delivery_timeout": 0"#, &[".delivery_timeout: must be an integer from 1 to 600000, not 0"]);
+    check(r#""allow_ports": [8080]"#, &[".allow_ports[0]: must be an integer from 1 to 1023, not 8080"]);
+    check(r#""deliveryRetry": 1"#, &[": unknown key 'deliveryRetry'; did you mean 'deliveryRetries'?"]);
+    check(r#""delivery_timeout": 0"#, &[".delivery_timeout: must be an integer from 1 to 600000, not 0"]);
 }
 
 #[test]
@@ -498,8 +509,8 @@ fn advice_about_hubs() {
     };
     let denied = "without an 'authenticator' this hub denies every subscription";
     check(LOOPBACK, r#""h": {"type": "websub-hub"}"#, &[denied]);
-    let open = r#""h": {"type": "websub-hub", "hub_url": "https://e.org/", "publish": {},
-        "authenticator": {"type": "insecure-allow-all"}}"#;
+    let open = r#""h": {"type": "websub-hub", "options": {"hub_url": "https://e.org/", "publish": {},
+        "authenticator": {"type": "insecure-allow-all"}}}"#;
     check(
         PUBLIC,
         open,

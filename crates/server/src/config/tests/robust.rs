@@ -104,7 +104,6 @@ fn word() -> impl Strategy<Value = String> {
         "authenticator",
         "tokens",
         "bridge",
-        "rules",
         "topic",
         "http://example.com/{uri}",
         "com.x.*",
