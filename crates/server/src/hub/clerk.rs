@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::admin::AdminFault;
-use super::desk::{Desk, Target};
+use super::desk::Desk;
 use super::door::{Reply, spelling};
 
 /// Subscriptions that go to the store together.
@@ -107,7 +107,7 @@ pub(super) async fn work(desk: Rc<Desk>) {
     loop {
         let together = desk.clerk.subscriptions();
         if !together.is_empty() {
-            put_all(&desk, together).await;
+            put_all(&desk, &together).await;
             continue;
         }
         let next = desk.clerk.changes.borrow_mut().pop_front();
@@ -148,7 +148,7 @@ async fn write(desk: &Rc<Desk>, change: Change) {
 /// The machine forgets it first, so that nothing more is sent.
 async fn forget(desk: &Rc<Desk>, id: WebhookId) {
     desk.feed(Event::Removed { webhook: id });
-    desk.targets.borrow_mut().remove(&id);
+    desk.targets.borrow_mut().forget(id);
     patiently(desk, || desk.hub.store().remove(id)).await;
 }
 
@@ -165,10 +165,10 @@ async fn end(desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
     patiently(desk, || desk.hub.store().remove(id)).await;
 }
 
-async fn put_all(desk: &Rc<Desk>, subscriptions: Vec<Subscription>) {
+async fn put_all(desk: &Rc<Desk>, subscriptions: &[Subscription]) {
     let wanted: Vec<_> = subscriptions.iter().map(|one| new_subscription(desk, one)).collect();
     let puts: Vec<_> = wanted.iter().map(|wanted| desk.hub.store().put(wanted.clone())).collect();
-    for ((put, wanted), subscription) in puts.into_iter().zip(wanted).zip(subscriptions) {
+    for (put, wanted) in puts.into_iter().zip(wanted) {
         let placed = match put.await {
             Ok(placed) => placed,
             Err(error @ StoreError::TooLarge(_)) => {
@@ -180,7 +180,7 @@ async fn put_all(desk: &Rc<Desk>, subscriptions: Vec<Subscription>) {
                 patiently(desk, || desk.hub.store().put(wanted.clone())).await
             }
         };
-        in_force(desk, placed, &wanted, &subscription).await;
+        in_force(desk, placed, &wanted).await;
     }
 }
 
@@ -201,15 +201,12 @@ fn new_subscription(desk: &Desk, subscription: &Subscription) -> NewSubscription
     }
 }
 
-async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription, subscription: &Subscription) {
+async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
     let id = placed.id();
     desk.hub.tallies().verified.increment();
-    let is_known = matches!(placed, Placed::Renewed(_)) && desk.targets.borrow().contains_key(&id);
-    if is_known {
-        if let Some(target) = desk.targets.borrow_mut().get_mut(&id) {
-            target.callback = subscription.pair.callback.url().into();
-            target.secret = wanted.secret.clone().map(Box::new);
-        }
+    // It is read anew, with the new secret and spelling.
+    desk.targets.borrow_mut().forget(id);
+    if matches!(placed, Placed::Renewed(_)) && desk.is_enrolled(id) {
         return desk.feed(Event::Renewed { webhook: id, lease_end: wanted.lease_end.0.div_ceil(1000) });
     }
     let found = patiently(desk, || desk.hub.store().get(id)).await;
@@ -220,11 +217,11 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription, sub
 
 /// Takes a subscription of the store into the delivery machine.
 pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
-    let stentor_store::Subscription { id, topic, callback, secret, extras, lease_end, .. } = subscription;
+    let stentor_store::Subscription { id, topic, callback, extras, lease_end, .. } = subscription;
     let Some(pair) = spelling::pair(topic.topic.as_str(), &callback, &extras) else {
         return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
     };
-    let claim = match desk.hub.store().claim(id).await {
+    let claim = match desk.claim(id).await {
         Ok(claim) => claim,
         Err(error) => return warn!(hub = desk.name(), webhook = %id, %error, "a subscription cannot be claimed"),
     };
@@ -237,8 +234,6 @@ pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscrip
         lease_end: lease_end.0.div_ceil(1000),
         attempts_max: desk.hub.delivery_retries(),
     };
-    let target = Target { callback: pair.callback.url().into(), secret: secret.map(Box::new), claim };
-    desk.targets.borrow_mut().insert(id, target);
     desk.feed(Event::Subscribed(enrolment));
 }
 

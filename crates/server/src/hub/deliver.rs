@@ -16,6 +16,7 @@ use tracing::{debug, error, warn};
 
 use super::cache::Prepared;
 use super::desk::Desk;
+use super::target::Target;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
 /// What is on its way, and what was dead and goes out once more.
@@ -83,7 +84,7 @@ impl Desk {
                 self.flights.borrow_mut().replays.remove(&(webhook, offset));
             }
             Action::End { webhook, reason } => {
-                self.targets.borrow_mut().remove(&webhook);
+                self.targets.borrow_mut().forget(webhook);
                 self.clerk.end(self, webhook, reason);
             }
             Action::Drained => self.drained.notify_one(),
@@ -174,7 +175,16 @@ impl Desk {
                 return (Outcome::NotTried, None);
             }
         };
-        let Some(parcel) = self.parcel(attempt, &prepared) else { return (Outcome::NotTried, None) };
+        let target = match self.target(attempt.webhook).await {
+            Ok(Some(target)) => target,
+            // It is over, and the machine is about to hear of it.
+            Ok(None) => return (Outcome::NotTried, None),
+            Err(error) => {
+                warn!(hub = self.name(), %error, "a subscription cannot be read");
+                return (Outcome::NotTried, None);
+            }
+        };
+        let Some(parcel) = self.parcel(attempt, &prepared, &target) else { return (Outcome::NotTried, None) };
         match self.courier.send(parcel).await {
             Return::Answered(answer) => (Outcome::Answered(answer.status), answer.retry_after),
             Return::NotSent(fault) => (Outcome::NotSent(fault), None),
@@ -197,9 +207,7 @@ impl Desk {
         Ok(entry.map(|entry| Rc::new(self.prepare(&entry))))
     }
 
-    fn parcel(&self, attempt: &Attempt, prepared: &Prepared) -> Option<Parcel> {
-        let targets = self.targets.borrow();
-        let target = targets.get(&attempt.webhook)?;
+    fn parcel(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Option<Parcel> {
         let mut headers = prepared.headers.clone();
         headers.insert(ATTEMPT, HeaderValue::from(attempt.attempt));
         if let Some(secret) = &target.secret {
@@ -226,29 +234,42 @@ impl Desk {
         let text = format!("attempt {} at offset {}: {}", attempt.attempt, attempt.offset, sentence(outcome));
         debug!(hub = self.name(), webhook = %attempt.webhook, "{text}");
         let noted = LastOutcome { at: Timestamp(self.unix_millis()), status, text: text.into() };
-        if let Some(target) = self.targets.borrow().get(&attempt.webhook)
+        let target = self.targets.borrow().get(attempt.webhook);
+        if let Some(target) = target
             && let Err(error) = self.hub.store().note(&target.claim, noted)
         {
             debug!(hub = self.name(), %error, "an outcome was not noted");
         }
     }
 
-    fn advance(&self, webhook: WebhookId, offset: Offset) {
-        let targets = self.targets.borrow();
-        let Some(target) = targets.get(&webhook) else { return };
-        if let Err(error) = self.hub.store().advance(&target.claim, offset) {
+    fn advance(self: &Rc<Self>, webhook: WebhookId, offset: Offset) {
+        let target = self.targets.borrow().get(webhook);
+        match target {
+            Some(target) => self.moved(webhook, self.hub.store().advance(&target.claim, offset)),
+            // So many others were sent to meanwhile that it is no longer in memory.
+            None => {
+                let desk = Rc::clone(self);
+                self.spawn(async move {
+                    let claim = desk.claim(webhook).await;
+                    desk.moved(webhook, claim.and_then(|claim| desk.hub.store().advance(&claim, offset)));
+                });
+            }
+        }
+    }
+
+    fn moved(&self, webhook: WebhookId, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
             debug!(hub = self.name(), %webhook, %error, "a cursor was not moved");
         }
     }
 
     fn bury(self: &Rc<Self>, webhook: WebhookId, burial: Burial) {
         let offset = burial.offset;
-        let buried = self.targets.borrow().get(&webhook).map(|target| self.hub.store().bury(&target.claim, burial));
         let desk = Rc::clone(self);
         self.spawn(async move {
-            let outcome = match buried {
-                Some(buried) => buried.await,
-                None => Err(StoreError::Unknown(webhook)),
+            let outcome = match desk.claim(webhook).await {
+                Ok(claim) => desk.hub.store().bury(&claim, burial).await,
+                Err(error) => Err(error),
             };
             match outcome {
                 Ok(_) => desk.feed(Event::Buried { webhook, offset }),

@@ -1,16 +1,15 @@
 //! One hub on the hubs' thread: its machines, what they are told, and who carries out what they say.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use stentor_delivery::{Action, Engine, Event, Now};
-use stentor_model::{PublicationId, Topic, WebhookId};
-use stentor_store::{Claim, Content, Draft, Entry, HubTopic, Timestamp};
+use stentor_model::{PublicationId, Topic};
+use stentor_store::{Content, Draft, Entry, HubTopic, Timestamp};
 use stentor_websub::headers;
 use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
 use stentor_websub::pace::Paces;
@@ -22,8 +21,9 @@ use super::bridge::Outlet;
 use super::cache::Cache;
 use super::clerk::Clerk;
 use super::deliver::Flights;
-use super::door::{Hub, KeptSecret, Options};
+use super::door::{Hub, Options};
 use super::ping::Pings;
+use super::target::Targets;
 use super::verify::Waiting;
 use crate::clock::Clock;
 use crate::courier::{self, Courier};
@@ -61,7 +61,7 @@ pub(super) struct Desk {
     pub(super) intents_alarm: Notify,
     /// How fast the callbacks of each host are asked.
     pub(super) hosts: RefCell<Paces<String>>,
-    pub(super) targets: RefCell<HashMap<WebhookId, Target, RandomState>>,
+    pub(super) targets: RefCell<Targets>,
     pub(super) cache: RefCell<Cache>,
     pub(super) flights: RefCell<Flights>,
     pub(super) clerk: Clerk,
@@ -70,16 +70,6 @@ pub(super) struct Desk {
     pub(super) ping_fetches: Semaphore,
     pub(super) drained: Notify,
     pub(super) outlet: Option<Outlet>,
-}
-
-/// Where the webhooks of one subscription go, in as little room as possible.
-#[derive(Debug)]
-pub(super) struct Target {
-    /// As the subscriber wrote it.
-    pub(super) callback: Arc<str>,
-    pub(super) secret: KeptSecret,
-    /// The right to move its cursor.
-    pub(super) claim: Claim,
 }
 
 impl std::fmt::Debug for Desk {
@@ -217,6 +207,11 @@ impl Desk {
         let prepared = self.prepare(entry);
         self.cache.borrow_mut().arrived(topic, before, entry.offset, Rc::new(prepared));
         self.feed(Event::Appended { topic: topic.clone(), offset: entry.offset });
+    }
+
+    /// Whether the delivery machine knows a subscription.
+    pub(super) fn is_enrolled(&self, id: stentor_model::WebhookId) -> bool {
+        self.engine.borrow().webhook(id).is_some()
     }
 
     /// A draft of content that the hub fetched itself.

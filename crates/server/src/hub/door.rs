@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use stentor_model::{Secret, Topic, WebhookId};
+use stentor_model::{Topic, WebhookId};
 use stentor_store::{DeadId, Hub as HubName, Store, StoreError};
 use stentor_websub::authenticator::Answer;
 use stentor_websub::message::{Content, Fetch, FetchFault};
@@ -269,6 +269,3 @@ pub(super) mod spelling {
         }
     }
 }
-
-/// The secret of a subscription, in a place of its own: most have none, and there may be a million subscriptions.
-pub(super) type KeptSecret = Option<Box<Secret>>;

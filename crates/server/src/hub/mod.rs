@@ -20,6 +20,7 @@ mod line;
 mod ping;
 mod publish;
 mod stream;
+mod target;
 mod verify;
 mod works;
 

@@ -290,7 +290,7 @@ async fn load(desk: Rc<Desk>) {
         count += page.len();
         for subscription in page {
             // One that was verified meanwhile is there already.
-            if !desk.targets.borrow().contains_key(&subscription.id) {
+            if !desk.is_enrolled(subscription.id) {
                 clerk::enrol(&desk, subscription).await;
             }
         }
