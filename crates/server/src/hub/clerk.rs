@@ -218,7 +218,7 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
 /// Takes a subscription of the store into the delivery machine.
 pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
     let stentor_store::Subscription { id, topic, callback, extras, lease_end, .. } = subscription;
-    let Some(pair) = spelling::pair(topic.topic.as_str(), &callback, &extras) else {
+    let Ok(address) = Address::parse(spelling::callback(&callback, &extras)) else {
         return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
     };
     let claim = match desk.claim(id).await {
@@ -228,7 +228,7 @@ pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscrip
     let enrolment = Enrolment {
         webhook: id,
         topic: topic.topic,
-        host: host(&pair.callback.address()),
+        host: host(&address),
         cursor: claim.position(),
         tail: None,
         lease_end: lease_end.0.div_ceil(1000),

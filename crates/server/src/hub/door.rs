@@ -243,12 +243,20 @@ pub(super) mod spelling {
         extras
     }
 
+    /// The callback of a subscription of the store as the subscriber wrote it.
+    pub(in crate::hub) fn callback<'s>(callback: &'s str, extras: &'s Extras) -> &'s str {
+        kept(extras, CALLBACK).unwrap_or(callback)
+    }
+
+    fn kept<'s>(extras: &'s Extras, wanted: &str) -> Option<&'s str> {
+        extras.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| &**value)
+    }
+
     /// The pair of a subscription of the store; nothing where an earlier version kept what is no URL today.
     pub(in crate::hub) fn pair(topic: &str, callback: &str, extras: &Extras) -> Option<Pair> {
-        let kept = |wanted: &str| extras.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| &**value);
         Some(Pair {
-            topic: AskedTopic::parse(kept(TOPIC).unwrap_or(topic)).ok()?,
-            callback: Callback::parse(kept(CALLBACK).unwrap_or(callback)).ok()?,
+            topic: AskedTopic::parse(kept(extras, TOPIC).unwrap_or(topic)).ok()?,
+            callback: Callback::parse(self::callback(callback, extras)).ok()?,
         })
     }
 

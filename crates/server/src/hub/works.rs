@@ -275,19 +275,24 @@ async fn trim(store: Arc<dyn Store>, clock: Arc<Clock>) {
 async fn load(desk: Rc<Desk>) {
     let scope = Scope::Hub(desk.hub.name().clone());
     let (mut after, mut count) = (WebhookId(0), 0_usize);
+    let read = |after| desk.hub.store().list(&scope, after, PAGE_SUBSCRIPTIONS);
+    let mut next = read(after);
     loop {
-        let page = match desk.hub.store().list(&scope, after, PAGE_SUBSCRIPTIONS).await {
+        let page = match next.await {
             Ok(page) => page,
             Err(StoreError::Closed) => return,
             Err(error) => {
                 error!(hub = desk.name(), %error, "the subscriptions cannot be read");
                 tokio::time::sleep(FLUSH_INTERVAL).await;
+                next = read(after);
                 continue;
             }
         };
         let Some(last) = page.last() else { break };
         after = last.id;
         count += page.len();
+        // The store reads on while these are taken in.
+        next = read(after);
         for subscription in page {
             // One that was verified meanwhile is there already.
             if !desk.is_enrolled(subscription.id) {
