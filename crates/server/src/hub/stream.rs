@@ -110,7 +110,7 @@ impl Hub {
         let (at, lost) = match since {
             // Read before the name was entered, a publication could fall between; now it is in both.
             Since::Now => (self.store().end(), None),
-            Since::Place(epoch, at) if epoch == self.store().epoch() => (at, None),
+            Since::Place(epoch, at) if epoch == self.store().epoch() && at <= self.store().end() => (at, None),
             Since::Place(..) => (Offset::START, Some(Next::Gap)),
         };
         let state = match since {

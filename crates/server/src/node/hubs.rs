@@ -106,6 +106,14 @@ fn bridge(
     let rules: Vec<Rule> = config.rules.iter().map(rule).collect();
     let (queue, crossers) = mpsc::channel(CROSSERS_MAX);
     let (_, of_realm) = crossings.entry(Arc::as_ptr(realm)).or_insert_with(|| (Arc::clone(realm), Vec::new()));
+    let is_taken =
+        |rule: &&Rule| of_realm.iter().any(|one| (&one.rule.uri, one.rule.matching) == (&rule.uri, rule.matching));
+    if let Some(rule) = rules.iter().find(is_taken) {
+        return Err(format!(
+            "two hubs bridge \"{}\" in the realm {}; an event is in the log of one",
+            rule.uri, realm.name
+        ));
+    }
     of_realm.extend(rules.iter().map(|rule| Crossing { rule: rule.clone(), queue: queue.clone() }));
     let identity = Arc::new(internal_identity(&config.role, seed));
     Ok(Bridge { realm: Arc::clone(realm), identity, rules, crossers })

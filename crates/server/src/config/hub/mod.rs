@@ -106,7 +106,8 @@ fn name(dict: &mut Dict<'_>, scope: Scope<'_, '_>) -> String {
 fn own_url(dict: &Dict<'_>, written: Option<&Cursor<'_>>, key: &str, scope: Scope<'_, '_>) -> Option<(String, bool)> {
     if let Some(cursor) = written {
         let url = cursor.name()?;
-        if let Err(fault) = address::topic(url) {
+        // As strict as with callbacks: it is sent to others, who compare it octet by octet.
+        if let Err(fault) = address::Callback::parse(url) {
             cursor.fault(format!("must be the public URL of this path; it {fault}"));
             return None;
         }
