@@ -104,7 +104,9 @@ fn address(item: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(item).ok()?;
     let six = text.strip_prefix('[').and_then(|rest| {
         let (inside, port) = rest.split_once(']')?;
-        (port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok()).then_some(inside)
+        // Digits only: what parses numbers takes a sign as well.
+        let is_port = |port: &str| port.bytes().all(|octet| octet.is_ascii_digit()) && port.parse::<u16>().is_ok();
+        (port.is_empty() || is_port(port.strip_prefix(':')?)).then_some(inside)
     });
     let address = match six {
         Some(inside) => inside.parse::<IpAddr>(),

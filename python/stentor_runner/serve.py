@@ -18,6 +18,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from typing import Any, Callable
 from urllib.parse import unquote
@@ -182,6 +183,7 @@ class Runner(asyncio.Protocol):
             task.add_done_callback(lambda done: (alarm.cancel(), self._tasks.discard(done)))
         else:
             function = self._function
+            message["deadline"] = time.monotonic() + message["timeout_ms"] / 1000
             self._crew.run(lambda: self._run_in_thread(function, message, body))
 
     async def _run_async(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
@@ -195,6 +197,10 @@ class Runner(asyncio.Protocol):
         self._send({"type": "verdict", "id": message["id"], **said})
 
     def _run_in_thread(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
+        if time.monotonic() >= message["deadline"]:
+            # It has waited for a thread until nobody waits for it any more.
+            self._send_from_thread({"type": "verdict", "id": message["id"], "verdict": "overdue"})
+            return
         try:
             result = function(context=self._context, request=request(message, body))
             if inspect.iscoroutine(result):

@@ -6,7 +6,6 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
 from typing import Any
 
 # A table is for tokens and counters. Whoever has more has a database.
@@ -32,36 +31,28 @@ class Table(MutableMapping[str, Any]):
         run(f"PRAGMA max_page_count = {TABLE_BYTES_MAX // _PAGE_BYTES}")
         run("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+    def __enter__(self) -> "Table":
+        """Begins a transaction, or takes part in the one that this thread has begun."""
+        self._lock.acquire()
+        try:
             if self._depth == 0:
                 self._file.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
-                yield self._file
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._file.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._file.execute("COMMIT")
-
-    def __enter__(self) -> "Table":
-        self._lock.acquire()
-        self._open = self._transaction()
-        try:
-            self._open.__enter__()
         except BaseException:
             self._lock.release()
             raise
+        self._depth += 1
         return self
 
-    def __exit__(self, *what: Any) -> None:
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._depth -= 1
         try:
-            self._open.__exit__(*what)
+            if self._depth == 0:
+                self._file.execute("COMMIT" if kind is None else "ROLLBACK")
+        except sqlite3.Error:
+            # What could not be written must not stay open either.
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
+            raise
         finally:
             self._lock.release()
 
@@ -99,19 +90,19 @@ class Table(MutableMapping[str, Any]):
             return self._file.execute("SELECT count(*) FROM entries").fetchone()[0]
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        with self._transaction():
+        with self:
             return super().setdefault(key, default)
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
-        with self._transaction():
+        with self:
             return super().pop(key) if default is _MISSING else super().pop(key, default)
 
     def popitem(self) -> tuple[str, Any]:
-        with self._transaction():
+        with self:
             return super().popitem()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        with self._transaction():
+        with self:
             super().update(*args, **kwargs)
 
     def clear(self) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 PROTOCOL = 1
 
+# Made once: `json.dumps` with separators of one's own makes an encoder each time.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 _HEAD = struct.Struct(">II")
 
 # What a node may send at once: a request for a subscription is far smaller, a function's configuration may be larger.
@@ -19,7 +22,7 @@ FRAME_BYTES_MAX = 32 << 20
 
 def frame(message: dict[str, Any], tail: bytes = b"") -> bytes:
     """One frame. Only ASCII is written, so that no text can break it."""
-    text = json.dumps(message, separators=(",", ":")).encode("ascii")
+    text = _encode(message).encode("ascii")
     return _HEAD.pack(len(text), len(tail)) + text + tail
 
 
@@ -43,7 +46,7 @@ class Frames:
             end = begin + text + tail
             if len(rest) < end:
                 break
-            found.append((json.loads(bytes(rest[begin : begin + text])), bytes(rest[begin + text : end])))
+            found.append((json.loads(rest[begin : begin + text].decode()), bytes(rest[begin + text : end])))
             at = end
         del rest[:at]
         return found

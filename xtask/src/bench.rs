@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `soak` and `weather`: the server and the load generator, built as users get them, and then measured.
+//! `cargo xtask bench`, `bench-hub`, `soak` and `weather`: the server and the load generator, built as users get them, and then measured.
 //! `cargo xtask profile`: the same programs with line tables, and their instructions counted.
 //!
 //! Knows how both are built and what the load generator is told about them. What is measured, and what the options mean, is in
@@ -14,6 +14,14 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "build stentor", run: build_server },
     Step { name: "build stentor-bench", run: build_bench },
     Step { name: "bench", run: bench },
+];
+
+/// The same two programs, a measurement of the store alone, and the benchmark of the hub.
+pub(crate) const HUB: &[Step] = &[
+    Step { name: "build stentor", run: build_server },
+    Step { name: "build stentor-bench", run: build_bench },
+    Step { name: "build the store's example", run: build_store },
+    Step { name: "bench of the hub", run: hub },
 ];
 
 /// The same two programs, and half of the full rate for long.
@@ -39,6 +47,17 @@ fn build_server(place: &Place) -> Ending {
 
 fn build_bench(place: &Place) -> Ending {
     exec(&mut place.cargo("build --release --package stentor-bench")).map(|()| "built".to_owned())
+}
+
+fn build_store(place: &Place) -> Ending {
+    exec(&mut place.cargo("build --release --package stentor-store --example bench")).map(|()| "built".to_owned())
+}
+
+fn hub(place: &Place) -> Ending {
+    let example = place.target.join("release").join("examples").join(format!("bench{}", std::env::consts::EXE_SUFFIX));
+    let mut command = measure(place, "hub");
+    command.arg("--store-example").arg(example).args(["--commit", &commit(place)]).args(&place.arguments);
+    exec(&mut command).map(|()| "measured".to_owned())
 }
 
 fn bench(place: &Place) -> Ending {

@@ -37,6 +37,7 @@ usage: cargo xtask SUBCOMMAND
   websocket-suite --wstest PROGRAM [--cases 1.*,6.4.3]
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
+  bench-hub    the same for the WebSub hub; `bench-hub --help` has the options
   soak [--seconds N]
                build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
   weather [--only NAMES] [--seconds N] [--json FILE]
@@ -73,6 +74,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "sim" => &[suite::SIM_ASKED],
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
+        "bench-hub" => &[bench::HUB],
         "soak" => &[bench::SOAK],
         "weather" => &[bench::WEATHER],
         "profile" => &[bench::PROFILE],

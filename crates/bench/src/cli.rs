@@ -13,6 +13,7 @@ use crate::cell::{Cell, Context};
 use crate::curve::{self, Curve, CurveRun};
 use crate::dialect::Dialect;
 use crate::fault::{Fault, io};
+use crate::hub::{self, HubCell, HubContext, HubRun, Maker, Signing};
 use crate::machine;
 use crate::profile;
 use crate::report::{Content, Slice};
@@ -49,6 +50,23 @@ enum Command {
         /// Where to listen
         #[arg(long)]
         listen: SocketAddr,
+    },
+    /// Measure the hub; `cargo xtask bench-hub` builds everything and calls this
+    Hub(HubArgs),
+    /// Be the ceiling of hubs
+    CeilingOfHubs {
+        /// Where to listen
+        #[arg(long)]
+        listen: SocketAddr,
+        /// How many endpoints there are
+        #[arg(long)]
+        endpoints: usize,
+        /// The port of all of them
+        #[arg(long)]
+        port: u16,
+        /// Whether to sign
+        #[arg(long, value_enum)]
+        signing: Signing,
     },
     /// Be subscribers, for another process that measures
     Listen(ListenArgs),
@@ -128,6 +146,45 @@ struct RunArgs {
     crossbar: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+struct HubArgs {
+    /// The server to measure
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// The example `bench` of stentor-store, for what is about the store alone [default: that is left out]
+    #[arg(long, value_name = "FILE")]
+    store_example: Option<PathBuf>,
+    /// The commit that the server was built from, for the record
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Rounds; medians are taken over them
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that each run publishes
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// One short round
+    #[arg(long)]
+    quick: bool,
+    /// Only these cells: deliver1, deliver50, deliver1000, signed1, signed50, signed1000, accept1, accept64, healthy, fifth,
+    /// hanging, failing, dripping, wamp-alone, wamp-beside-other, wamp-beside-own, idle100000, idle1000000, or those with a number
+    /// with another one
+    #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = hub_cell)]
+    only: Vec<HubCell>,
+    /// Only these hubs
+    #[arg(long, value_delimiter = ',', value_enum)]
+    systems: Vec<Maker>,
+    /// Where files of many subscriptions are made, and stay [default: a folder that is removed afterwards]
+    #[arg(long, value_name = "FOLDER")]
+    files: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn hub_cell(word: &str) -> Result<HubCell, String> {
+    HubCell::named(word).ok_or_else(|| "no such cell".to_owned())
 }
 
 /// Where results go, beside the terminal.
@@ -241,6 +298,10 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report(&args),
         Command::Profile(args) => profile(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
+        Command::Hub(args) => hub(&args),
+        Command::CeilingOfHubs { listen, endpoints, port, signing } => {
+            stub::webhooks::serve(listen, endpoints, port, signing).map(|()| ExitCode::SUCCESS)
+        }
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
         Command::Weather(WeatherArgs { server, only, seconds, json }) => {
             weather::run(&weather::Options { server, only, seconds, json }, &say, &complain)
@@ -302,6 +363,29 @@ fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
             show(&args.output, &slice, &Content::Cells(results))
         }
     }
+}
+
+fn hub(args: &HubArgs) -> Result<ExitCode, Fault> {
+    machine::is_fresh(&args.server)?;
+    let bench = io(std::env::current_exe(), || "this program does not know where it is".to_owned())?;
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let store = args.store_example.as_ref().map(absolute);
+    if store.is_none() {
+        complain("without --store-example, the store alone and cells of idle subscriptions are left out");
+    }
+    let is_there = |maker: &Maker| store.is_some() || !matches!(maker, Maker::Store | Maker::Bare);
+    let makers: Vec<Maker> = if args.systems.is_empty() { Maker::ALL.into() } else { args.systems.clone() };
+    let makers: Vec<Maker> = makers.into_iter().filter(is_there).collect();
+    let mut cells = if args.only.is_empty() { HubCell::ALL.to_vec() } else { args.only.clone() };
+    cells.retain(|cell| store.is_some() || !matches!(cell, HubCell::Idle(_)));
+    let temporary = io(tempfile::tempdir(), || "there is no temporary folder".to_owned())?;
+    let folder = args.files.as_ref().map_or_else(|| temporary.path().to_path_buf(), absolute);
+    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
+    let programs = hub::Programs { stentor: absolute(&args.server), bench, store };
+    let context = HubContext { programs, time: Duration::from_secs_f64(seconds), folder };
+    let results = hub::run(&context, &cells, &makers, rounds, &mut |run| complain(&hub_progress(run)));
+    let slice = Slice::new(&args.commit, seconds, &results.json());
+    show(&args.output, &slice, &Content::Hubs(results))
 }
 
 fn report(args: &ReportArgs) -> Result<ExitCode, Fault> {
@@ -378,6 +462,15 @@ fn curve_progress(run: &CurveRun) -> String {
         Err(words) => words.clone(),
     };
     format!("round {} {:<12} {:<10} {words}", run.round, format!("{:?}", run.curve), run.label)
+}
+
+fn hub_progress(run: &HubRun) -> String {
+    let (heading, figure) = hub::table::headline(run.cell);
+    let words = match &run.result {
+        Ok(figures) => format!("{} {heading}", chart::short(figures.get(figure).copied().unwrap_or_default())),
+        Err(words) => words.clone(),
+    };
+    format!("round {} {:<18} {:<10} {words}", run.round, run.cell.name(), run.maker.name())
 }
 
 /// Prints results, and writes the raw figures and the picture where they are wanted.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cell::{Cell, Figures};
 use crate::curve::{Curve, CurveRun, Curves};
 use crate::fault::Fault;
+use crate::hub::{self, HubCell, HubResults, HubRun, Maker};
 use crate::rounds::{Results, Run};
 use crate::system::System;
 use crate::{chart, machine, multiples, table};
@@ -27,6 +28,8 @@ pub enum Content {
     Cells(Results),
     /// One system whose surroundings grow.
     Curves(Curves),
+    /// Hubs beside each other.
+    Hubs(HubResults),
 }
 
 impl Slice {
@@ -86,6 +89,10 @@ impl Slice {
             let runs = self.runs.iter().map(|run| curve_run(run).ok_or_else(|| strange(run)));
             return Ok(Content::Curves(Curves { runs: runs.collect::<Result<_, _>>()? }));
         }
+        if self.runs.iter().all(|run| run["hub"].is_string()) {
+            let runs = self.runs.iter().map(|run| hub_run(run).ok_or_else(|| strange(run)));
+            return Ok(Content::Hubs(HubResults { runs: runs.collect::<Result<_, _>>()? }));
+        }
         let runs = self.runs.iter().map(|run| cell_run(run).ok_or_else(|| strange(run)));
         Ok(Content::Cells(Results { runs: runs.collect::<Result<_, _>>()? }))
     }
@@ -93,7 +100,7 @@ impl Slice {
 
 /// What a run is a round of.
 fn place(run: &Value) -> String {
-    ["cell", "system", "curve", "at"].map(|name| text(&run[name])).join("/")
+    ["cell", "system", "curve", "at", "hub"].map(|name| text(&run[name])).join("/")
 }
 
 fn text(value: &Value) -> String {
@@ -108,6 +115,11 @@ fn cell_run(run: &Value) -> Option<Run> {
 fn curve_run(run: &Value) -> Option<CurveRun> {
     let curve = Curve::ALL.into_iter().find(|curve| run["curve"].as_str() == Some(&format!("{curve:?}")))?;
     Some(CurveRun { curve, label: run["at"].as_str()?.to_owned(), round: round(run)?, result: result(run)? })
+}
+
+fn hub_run(run: &Value) -> Option<HubRun> {
+    let maker = Maker::ALL.into_iter().find(|maker| Some(maker.name()) == run["system"].as_str())?;
+    Some(HubRun { cell: HubCell::named(run["hub"].as_str()?)?, maker, round: round(run)?, result: result(run)? })
 }
 
 fn round(run: &Value) -> Option<usize> {
@@ -135,6 +147,7 @@ impl Content {
         match self {
             Self::Cells(results) => table::render(results),
             Self::Curves(curves) => multiples::render(curves),
+            Self::Hubs(results) => hub::table::render(results),
         }
     }
 
@@ -144,6 +157,7 @@ impl Content {
         match self {
             Self::Cells(results) => chart::render(results, caption),
             Self::Curves(curves) => multiples::draw(curves, caption),
+            Self::Hubs(results) => hub::table::draw(results, caption),
         }
     }
 
@@ -153,6 +167,7 @@ impl Content {
         match self {
             Self::Cells(_) => ["latest.json", "fanout.svg"],
             Self::Curves(_) => ["curves.json", "curves.svg"],
+            Self::Hubs(_) => ["hub.json", "hub.svg"],
         }
     }
 
@@ -162,6 +177,7 @@ impl Content {
         match self {
             Self::Cells(results) => results.faults(),
             Self::Curves(curves) => curves.faults(),
+            Self::Hubs(results) => results.faults(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::stamp::{self, Stamp};
 
 /// What a body looks like.
@@ -11,6 +14,8 @@ pub enum Body {
     Json,
     /// The payload itself, for servers that forward bodies.
     Raw,
+    /// `{"topic": ..., "contentBase64": payload}`, for hubs.
+    Hub,
 }
 
 /// Digits of a topic's number.
@@ -39,6 +44,8 @@ pub struct Template {
     number_at: usize,
     topics: u32,
     dice: fastrand::Rng,
+    /// What is stamped instead of the request, where it is encoded into that.
+    content: Option<Vec<u8>>,
 }
 
 impl Template {
@@ -53,7 +60,13 @@ impl Template {
             Topics::One(topic) => (topic.clone(), 0),
             Topics::Numbered(prefix, count) => (numbered(prefix, 0), *count),
         };
+        let content = (body == Body::Hub).then(|| text.clone().into_bytes());
         let body = match body {
+            Body::Hub => {
+                let content = STANDARD.encode(&text);
+                // The first mark is looked for below; it is overwritten with everything behind it.
+                format!("{{\"topic\":\"{topic}\",\"contentBase64\":\"#{}\"}}", &content[1..])
+            }
             Body::Json => format!("{{\"topic\":\"{topic}\",\"args\":[\"{text}\"]}}"),
             Body::Raw => text,
         };
@@ -64,12 +77,19 @@ impl Template {
         let stamp_at = head.len() + body.find('#').expect("the payload begins so");
         let number_at = head.len() + body.find(&topic).map_or(0, |at| at + topic.len() - DIGITS.min(topic.len()));
         let request = (head + &body).into_bytes();
-        Self { request, stamp_at, number_at, topics, dice: fastrand::Rng::with_seed(1) }
+        Self { request, stamp_at, number_at, topics, dice: fastrand::Rng::with_seed(1), content }
     }
 
     /// The request with this stamp.
     pub(crate) fn fill(&mut self, stamp: Stamp) -> &[u8] {
-        stamp.write(&mut self.request[self.stamp_at..]);
+        let place = &mut self.request[self.stamp_at..];
+        match &mut self.content {
+            None => stamp.write(place),
+            Some(content) => {
+                stamp.write(content);
+                STANDARD.encode_slice(content, place).expect("as long as the one before");
+            }
+        }
         if self.topics > 0 {
             let mut number = self.dice.u32(..self.topics);
             for digit in self.request[self.number_at..self.number_at + DIGITS].iter_mut().rev() {
@@ -113,7 +133,7 @@ pub(crate) fn answer(input: &[u8]) -> Answer {
 }
 
 /// The length that a head announces; nothing when the body comes in chunks.
-fn length(head: &[u8]) -> Option<usize> {
+pub(crate) fn length(head: &[u8]) -> Option<usize> {
     for line in head.split(|&byte| byte == b'\n').skip(1) {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -147,6 +167,21 @@ mod tests {
         assert_eq!(&body[21..], "\",\"args\":[\"~BAAAACAAAAAAAADipwd\"]}");
         assert_eq!(Stamp::find(body.as_bytes(), &mut 0), Some(stamp));
         assert_eq!(numbered("com.t", 17), "com.t000017");
+    }
+
+    #[test]
+    fn contents_of_hubs_are_encoded() {
+        let topics = Topics::One("https://example.com/t".to_owned());
+        let mut template = Template::new(address(), "/hub", Body::Hub, &topics, 128);
+        for sequence in [1, 2] {
+            let stamp = Stamp { source: 1, sequence, time: 3 };
+            let text = String::from_utf8(template.fill(stamp).to_vec()).expect("text");
+            let (_, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+            let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            assert_eq!(body["topic"], "https://example.com/t");
+            let content = STANDARD.decode(body["contentBase64"].as_str().expect("text")).expect("base64");
+            assert_eq!((content.len(), Stamp::find(&content, &mut 0)), (128, Some(stamp)));
+        }
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Results {
 }
 
 /// Five figures are more than any of these measurements is worth.
-fn rounded(figures: &Figures) -> BTreeMap<&'static str, f64> {
+pub(crate) fn rounded(figures: &Figures) -> BTreeMap<&'static str, f64> {
     let round = |value: f64| if value.abs() < 1.0 { (value * 1e6).round() / 1e6 } else { (value * 1e3).round() / 1e3 };
     figures.iter().map(|(&name, &value)| (name, round(value))).collect()
 }

@@ -6,7 +6,10 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use rustls::ClientConfig;
 
 use crate::dialect::{Dialect, Serializer, Subscription};
@@ -65,11 +68,51 @@ pub struct Session {
 /// When the server refuses one of them.
 pub fn open(target: &Target, wanted: &[Vec<Subscription>], offset: usize) -> Result<Vec<Session>, Fault> {
     let mut sessions = Vec::with_capacity(wanted.len());
+    let mut keeper = Keeper::new()?;
     for (group, wanted) in wanted.chunks(TOGETHER).enumerate() {
         let first = offset + group * TOGETHER;
         sessions.extend(open_group(target, wanted, first)?);
+        keeper.keep(&mut sessions)?;
     }
     Ok(sessions)
+}
+
+/// Answers the pings of sessions that are open while others are still being opened: for ten thousand that takes longer
+/// than a server waits for an answer.
+struct Keeper {
+    poll: Poll,
+    events: Events,
+    registered: usize,
+}
+
+impl Keeper {
+    fn new() -> Result<Self, Fault> {
+        let poll = io(Poll::new(), || "sessions cannot be watched".to_owned())?;
+        Ok(Self { poll, events: Events::with_capacity(1024), registered: 0 })
+    }
+
+    /// Reads what has come, and answers what are pings. What else there is waits for the reader.
+    fn keep(&mut self, sessions: &mut [Session]) -> Result<(), Fault> {
+        let refused = || "sessions cannot be watched".to_owned();
+        for (at, session) in sessions.iter_mut().enumerate().skip(self.registered) {
+            // What came together with an answer is read already, and no readiness tells of it.
+            session.answer_pings()?;
+            let descriptor = session.wire.descriptor();
+            io(self.poll.registry().register(&mut SourceFd(&descriptor), Token(at), Interest::READABLE), refused)?;
+        }
+        self.registered = sessions.len();
+        loop {
+            io(self.poll.poll(&mut self.events, Some(Duration::ZERO)), refused)?;
+            if self.events.is_empty() {
+                return Ok(());
+            }
+            for event in &self.events {
+                let session = &mut sessions[event.token().0];
+                session.read()?;
+                session.answer_pings()?;
+            }
+        }
+    }
 }
 
 fn open_group(target: &Target, wanted: &[Vec<Subscription>], first: usize) -> Result<Vec<Session>, Fault> {
@@ -150,6 +193,7 @@ impl Session {
     /// passed over.
     pub(crate) fn hear(&mut self, serializer: Serializer, wanted: u8) -> Result<(), Fault> {
         loop {
+            self.answer_pings()?;
             let Some((found, length)) = first(&self.rest) else {
                 self.read()?;
                 continue;
@@ -157,7 +201,7 @@ impl Session {
             let mut inflate = Inflate::default();
             let message = if found.compressed { inflate.message(found.payload) } else { Some(found.payload) };
             let kind = message.and_then(|message| serializer.kind(message));
-            let is_event = found.opcode == frame::PING || kind == Some(36);
+            let is_event = kind == Some(36);
             if kind != Some(wanted) && !is_event {
                 let text = String::from_utf8_lossy(found.payload).into_owned();
                 return Err(Fault::Protocol(format!("waited for a message {wanted} and got {text:?}")));
@@ -188,6 +232,22 @@ impl Session {
         Ok(())
     }
 
+    fn answer_pings(&mut self) -> Result<(), Fault> {
+        let (mut at, mut pongs) = (0, Vec::new());
+        while let Some((found, length)) = first(&self.rest[at..]) {
+            if found.opcode == frame::PING {
+                frame::append(frame::PONG, found.payload, &mut pongs);
+                self.rest.drain(at..at + length);
+            } else {
+                at += length;
+            }
+        }
+        if pongs.is_empty() {
+            return Ok(());
+        }
+        io(self.wire.write_all(&pongs).and_then(|()| self.wire.flush()), || "a session cannot write".to_owned())
+    }
+
     pub(crate) fn read(&mut self) -> Result<(), Fault> {
         let mut buffer = [0; 4096];
         let count = io(self.wire.read(&mut buffer), || "a session got no answer".to_owned())?;
@@ -196,5 +256,53 @@ impl Session {
         }
         self.rest.extend_from_slice(&buffer[..count]);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Ten thousand sessions take longer to open than a server waits for a pong.
+    #[test]
+    fn pings_are_answered_while_others_are_opened() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target {
+            address: listener.local_addr().unwrap(),
+            path: "/".to_owned(),
+            realm: String::new(),
+            dialect: Dialect::Plain,
+            deflate: Deflate::Off,
+            tls: None,
+        };
+        let server = std::thread::spawn(move || {
+            let mut streams = Vec::new();
+            for number in 0..=TOGETHER {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut octets = Vec::new();
+                while !octets.ends_with(b"\r\n\r\n") {
+                    let mut one = [0];
+                    stream.read_exact(&mut one).unwrap();
+                    octets.push(one[0]);
+                }
+                stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+                if number == 0 {
+                    stream.write_all(b"\x81\x01x\x89\x05hello\x81\x01y").unwrap();
+                }
+                streams.push(stream);
+            }
+            let mut pong = [0; 11];
+            streams[0].read_exact(&mut pong).unwrap();
+            (pong, streams)
+        });
+        let sessions = open(&target, &vec![Vec::new(); TOGETHER + 1], 0).unwrap();
+        let mut pong = Vec::new();
+        frame::append(frame::PONG, b"hello", &mut pong);
+        let (answer, streams) = server.join().unwrap();
+        assert_eq!(answer[..2], pong[..2]);
+        assert_eq!(sessions[0].rest, b"\x81\x01x\x81\x01y", "what is no ping stays");
+        drop(streams);
     }
 }

@@ -1,7 +1,8 @@
 //! What the store costs: durable appends beside a bare loop over SQLite, and what a subscription costs that does nothing.
 //!
 //! `cargo run --release -p stentor-store --example bench -- appends DIR` or `-- idle DIR COUNT`. DIR must lie on the disk that
-//! is to be measured.
+//! is to be measured. The benchmark of the hub calls it with `rate DIR bare|store PUBLISHERS OCTETS SECONDS`, which prints
+//! one number, and with `enter DIR COUNT`, which makes the file of a hub with so many subscriptions.
 
 #![allow(
     clippy::print_stdout,
@@ -26,6 +27,9 @@ use stentor_store::{
 
 const TOPICS: u64 = 1000;
 const CELL: Duration = Duration::from_millis(1500);
+
+/// In a thousand years: nobody's lease ends during a measurement.
+const LEASE_END: Timestamp = Timestamp(33_000_000_000_000);
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -34,7 +38,12 @@ fn main() {
     match arguments[1].as_str() {
         "appends" => appends(Path::new(folder)),
         "idle" => idle(Path::new(folder), arguments[3].parse().unwrap()),
-        other => panic!("{other} is neither appends nor idle"),
+        "enter" => {
+            let count = arguments[3].parse().unwrap();
+            enter(&Path::new(folder).join(format!("idle-{count}.db")), count);
+        }
+        "rate" => rate(Path::new(folder), &arguments[3..]),
+        other => panic!("{other} is none of appends, idle, enter, rate"),
     }
 }
 
@@ -44,8 +53,8 @@ fn appends(folder: &Path) {
         for publishers in [1, 64] {
             let (mut bare, mut store) = (Vec::new(), Vec::new());
             for round in 0..ROUNDS {
-                bare.push(bare_appends(&fresh(folder, &format!("bare-{round}")), publishers, octets));
-                store.push(store_appends(&fresh(folder, &format!("store-{round}")), publishers, octets));
+                bare.push(bare_appends(&fresh(folder, &format!("bare-{round}")), publishers, octets, CELL));
+                store.push(store_appends(&fresh(folder, &format!("store-{round}")), publishers, octets, CELL));
             }
             let (bare, store) = (median(&mut bare), median(&mut store));
             println!(
@@ -54,6 +63,15 @@ fn appends(folder: &Path) {
             );
         }
     }
+}
+
+/// One figure, for somebody who compares it with his own.
+fn rate(folder: &Path, words: &[String]) {
+    let [kind, publishers, octets, seconds] = words else { panic!("rate DIR bare|store PUBLISHERS OCTETS SECONDS") };
+    let measure = if kind == "bare" { bare_appends } else { store_appends };
+    let time = Duration::from_secs_f64(seconds.parse().unwrap());
+    let path = fresh(folder, "rate");
+    println!("{}", measure(&path, publishers.parse().unwrap(), octets.parse().unwrap(), time));
 }
 
 fn fresh(folder: &Path, name: &str) -> PathBuf {
@@ -80,7 +98,7 @@ fn payload(octets: usize, mut seed: u64) -> Vec<u8> {
 }
 
 /// Runs publishers for a while and answers how many appends were acknowledged each second.
-fn clocked(publishers: u64, append: impl Fn(u64) + Sync) -> f64 {
+fn clocked(publishers: u64, time: Duration, append: impl Fn(u64) + Sync) -> f64 {
     let (done, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     thread::scope(|scope| {
@@ -95,17 +113,17 @@ fn clocked(publishers: u64, append: impl Fn(u64) + Sync) -> f64 {
                 }
             });
         }
-        thread::sleep(CELL);
+        thread::sleep(time);
         over.store(true, Ordering::Relaxed);
     });
     done.into_inner() as f64 / started.elapsed().as_secs_f64()
 }
 
-fn store_appends(path: &Path, publishers: u64, octets: usize) -> f64 {
+fn store_appends(path: &Path, publishers: u64, octets: usize, time: Duration) -> f64 {
     let store = Sqlite::open(path, Limits::default()).unwrap();
     let topics: Vec<_> = (0..TOPICS).map(topic).collect();
     let body = bytes::Bytes::from(payload(octets, 1));
-    let rate = clocked(publishers, |number| {
+    let rate = clocked(publishers, time, |number| {
         let draft = Draft {
             topic: topics[(number % TOPICS) as usize].clone(),
             publication: PublicationId::from_random(number),
@@ -125,7 +143,7 @@ fn topic(number: u64) -> HubTopic {
 }
 
 /// The same work without a store: a thread, a bounded queue, one transaction for all that waits, two columns and a blob.
-fn bare_appends(path: &Path, publishers: u64, octets: usize) -> f64 {
+fn bare_appends(path: &Path, publishers: u64, octets: usize, time: Duration) -> f64 {
     type Job = (u64, Arc<[u8]>, SyncSender<()>);
     let connection = Connection::open(path).unwrap();
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
@@ -158,7 +176,7 @@ fn bare_appends(path: &Path, publishers: u64, octets: usize) -> f64 {
         }
     });
     let data: Arc<[u8]> = payload(octets, 1).into();
-    let rate = clocked(publishers, |number| {
+    let rate = clocked(publishers, time, |number| {
         let (answer, answered) = sync_channel(1);
         jobs.send((number % TOPICS, Arc::clone(&data), answer)).unwrap();
         answered.recv().unwrap();
@@ -209,7 +227,7 @@ fn enter(path: &Path, count: u64) {
             extras: Vec::new(),
             created: Timestamp(1),
             verified: Some(Timestamp(2)),
-            lease_end: Timestamp(864_000_000),
+            lease_end: LEASE_END,
             after: Offset::START,
         }));
         if pending.len() == 4000 {

@@ -6,17 +6,23 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use crate::uri::Match;
 
 /// Components of a wildcard pattern that a client subscribes to. Each costs a node of the tree, so that without a limit
 /// a pattern of a few thousand dots would take some hundred times the memory of the message that brought it.
 pub const WILDCARD_COMPONENTS_MAX: usize = 32;
 
+/// A table by text. Every publication looks into some of them, and the standard library's hash would cost more than the rest
+/// of a look-up. This one is seeded for each table too, and no answer tells anybody how long a look-up took.
+type Table<T> = HashMap<Box<str>, T, RandomState>;
+
 /// Patterns and what they lead to.
 #[derive(Debug)]
 pub struct PatternIndex<T> {
-    exact: HashMap<Box<str>, T>,
-    prefix: HashMap<Box<str>, T>,
+    exact: Table<T>,
+    prefix: Table<T>,
     /// How many prefixes have each length.
     prefix_lengths: BTreeMap<usize, usize>,
     wildcard: Node<T>,
@@ -27,20 +33,20 @@ pub struct PatternIndex<T> {
 struct Node<T> {
     value: Option<T>,
     any: Option<Box<Node<T>>>,
-    named: HashMap<Box<str>, Node<T>>,
+    named: Table<Node<T>>,
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { value: None, any: None, named: HashMap::new() }
+        Self { value: None, any: None, named: Table::default() }
     }
 }
 
 impl<T> Default for PatternIndex<T> {
     fn default() -> Self {
         Self {
-            exact: HashMap::new(),
-            prefix: HashMap::new(),
+            exact: Table::default(),
+            prefix: Table::default(),
             prefix_lengths: BTreeMap::new(),
             wildcard: Node::default(),
             wildcards: 0,

@@ -156,6 +156,9 @@ pub fn check(uri: &str, matching: Match, rule: Rule) -> Result<(), Fault> {
     if uri.is_empty() {
         return if matching == Match::Exact { Err(Fault::Empty) } else { Ok(()) };
     }
+    if is_plain(uri) {
+        return Ok(());
+    }
     for octet in uri.bytes() {
         match octet {
             b' ' | b'\t'..=b'\r' => return Err(Fault::Space),
@@ -179,6 +182,28 @@ pub fn check(uri: &str, matching: Match, rule: Rule) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// Whether a URI is well formed by every rule: what nearly all are, told without a branch for each octet. Every publication
+/// comes by here.
+fn is_plain(uri: &str) -> bool {
+    let (mut strange, mut before) = (false, b'.');
+    for octet in uri.bytes() {
+        strange |= !PLAIN[usize::from(octet)] | ((octet == b'.') & (before == b'.'));
+        before = octet;
+    }
+    !strange && before != b'.'
+}
+
+/// The octets of the strict rule, and the dot between components.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut octet = 0_u8;
+    while octet < u8::MAX {
+        plain[octet as usize] = matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.');
+        octet += 1;
+    }
+    plain
+};
 
 /// Whether the router keeps this URI for itself: its first component is `wamp`.
 #[must_use]

@@ -6,6 +6,7 @@
 //! - [`callback`] makes the URLs of verifications and denials, and judges what comes back,
 //! - [`lease`], [`signature`] and [`headers`] are what a subscription and a delivery consist of,
 //! - [`message`] reads what is published, and judges content that was fetched,
+//! - [`pace`] says how fast requests may follow each other,
 //! - [`guard`] says which addresses a hub talks to, and [`address`] what a URL means,
 //! - [`options`] is what an operator decides.
 //!
@@ -57,6 +58,7 @@ pub mod headers;
 pub mod lease;
 pub mod message;
 pub mod options;
+pub mod pace;
 mod refusal;
 pub mod request;
 pub mod signature;

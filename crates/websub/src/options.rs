@@ -129,6 +129,10 @@ pub struct LimitOptions {
     pub pending_per_host_max: usize,
     /// How long a published JSON message may be.
     pub message_bytes_max: usize,
+    /// Requests for subscriptions from one client, in a second on average; more are refused. 0 is no limit.
+    pub subscribe_rate_per_client_max: u32,
+    /// Questions to the callbacks of one host, in a second on average; more wait. 0 is no limit.
+    pub verify_rate_per_host_max: u32,
 }
 
 impl Default for LimitOptions {
@@ -139,6 +143,8 @@ impl Default for LimitOptions {
             pending_max: 100_000,
             pending_per_host_max: 5_000,
             message_bytes_max: 24 << 20,
+            subscribe_rate_per_client_max: 100,
+            verify_rate_per_host_max: 50,
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::Hub;
 use crate::frame;
 
-const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+pub(super) const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
 
 /// The answer to the one key that our own sessions send.
 const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -53,21 +53,21 @@ pub(super) async fn serve(tcp: TcpStream, hub: &Hub) -> io::Result<End> {
     }
 }
 
-enum Kind {
+pub(super) enum Kind {
     Post,
     Upgrade,
     Other,
 }
 
 /// Where the parts of a request are.
-struct Request {
-    kind: Kind,
-    body: usize,
-    end: usize,
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) body: usize,
+    pub(super) end: usize,
 }
 
 impl Request {
-    fn first(input: &[u8]) -> Option<Self> {
+    pub(super) fn first(input: &[u8]) -> Option<Self> {
         let head = find(input, b"\r\n\r\n")?;
         let body = head + 4;
         if !input.starts_with(b"POST ") {
@@ -82,7 +82,7 @@ impl Request {
     }
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 

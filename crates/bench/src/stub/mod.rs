@@ -2,10 +2,12 @@
 //!
 //! It knows one topic, parses no more of a request than it must, checks nothing, and answers HELLO and SUBSCRIBE with
 //! constants. What remains is what no server of this kind can save: one read and one write for each POST, one frame
-//! built for each publication, and the writes to the subscribers. Those are done in two ways, see [`Mode`].
+//! built for each publication, and the writes to the subscribers. Those are done in two ways, see [`Mode`]. [`webhooks`] is the
+//! same for hubs.
 
 mod http;
 mod peer;
+pub(crate) mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

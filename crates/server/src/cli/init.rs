@@ -79,7 +79,7 @@ const TEMPLATES: [Template; 5] = [
         files: &[
             (".stentor/config.json", include_str!("../../templates/push-everywhere/dot-stentor/config.json")),
             file!("hub", "subscribe.py"),
-            file!("push-everywhere", "publish.py"),
+            file!("pusher", "publish.py"),
             file!("push-everywhere", "README.md"),
             ("web/index.html", DEMO_PAGE),
             ("web/wamp.js", DEMO_CLIENT),
@@ -150,7 +150,9 @@ fn create(template: &Template, appdir: Option<&Path>, made: &mut Made) -> Result
         if let Some(parent) = path.parent() {
             made.directory(parent)?;
         }
-        made.file(path, &filled(text)?)?;
+        // Whoever may read a token may do what it allows.
+        let mode = if text.contains(RANDOM) { 0o600 } else { 0o666 };
+        made.file(path, &filled(text)?, mode)?;
     }
     Ok(root)
 }
@@ -184,12 +186,9 @@ impl Made {
         Ok(())
     }
 
-    /// Whoever may read a token may do what it allows, so that a text of our own filling is for its owner alone.
-    #[expect(clippy::ptr_arg, reason = "whether the text was filled is what decides here")]
-    fn file(&mut self, path: &Path, text: &Cow<'_, str>) -> Result<(), String> {
+    fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), String> {
         say(&format!("Creating file      {}", path.display()));
         self.0.push(path.to_owned());
-        let mode = if matches!(text, Cow::Owned(_)) { 0o600 } else { 0o666 };
         let file = File::options().write(true).create_new(true).mode(mode).open(path);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|error| format!("{} cannot be written: {error}", path.display()))

@@ -111,17 +111,23 @@ impl<'a> PayloadForms<'a> {
 /// The frames of one event, each built when its first receiver wants it.
 #[derive(Debug, Default)]
 pub struct FrameCache {
-    ready: Vec<(Form, Option<Bytes>)>,
+    /// Most events go out in one form only, which needs no list.
+    first: Option<(Form, Option<Bytes>)>,
+    more: Vec<(Form, Option<Bytes>)>,
 }
 
 impl FrameCache {
     /// The frame of that form; nothing when the event cannot be written in it.
     pub fn get(&mut self, form: Form, build: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
-        if let Some((_, frame)) = self.ready.iter().find(|(of, _)| *of == form) {
+        if let Some((_, frame)) = self.first.iter().chain(&self.more).find(|(of, _)| *of == form) {
             return frame.clone();
         }
-        let frame = build();
-        self.ready.push((form, frame.clone()));
+        let ready = (form, build());
+        let frame = ready.1.clone();
+        match self.first {
+            None => self.first = Some(ready),
+            Some(_) => self.more.push(ready),
+        }
         frame
     }
 }

@@ -137,6 +137,8 @@ impl AdminService {
                 "delivered": numbers.delivered,
                 "failed_attempts": numbers.failed,
                 "dead": numbers.dead,
+                "gone": numbers.gone,
+                "leases_ended": numbers.leases_ended,
                 "log_end": status.end.get(),
                 "log_bytes": status.log_bytes,
             }));

@@ -159,7 +159,7 @@ impl HubService {
         }
         let content_type = content_type(request.headers())?;
         match Kind::of(content_type.as_deref(), request.uri().query())? {
-            Kind::Form => self.form(content_type.as_deref(), request, gate, client).await,
+            Kind::Form => self.form(content_type.as_deref(), request, gate, client, shard).await,
             Kind::Message => {
                 let body = self.admitted(request, gate, client, shard).await?;
                 let message = message::parse(&body, self.hub.options().limits.message_bytes_max)?;
@@ -180,12 +180,17 @@ impl HubService {
         request: &mut Request<Incoming>,
         gate: Option<&Gate>,
         client: &Client,
+        shard: &Shard,
     ) -> Result<Reply, Denial> {
         let options = self.hub.options();
         let body = intake::read(request.body_mut(), options.limits.request_bytes_max, client).await?;
         match request::parse(content_type, &body, options)? {
             request::Request::Intent(intent) => {
                 let asked = asked(request, body.clone(), client)?;
+                if !self.hub.admits(&asked.client, shard.clock.uptime()) {
+                    let sentence = "too many requests for subscriptions come from this address; try again later";
+                    return Err(Denial::new(429, sentence));
+                }
                 Ok(subscribed(self.hub.subscribe(intent, asked).await))
             }
             request::Request::Ping(topics) => {

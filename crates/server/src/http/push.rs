@@ -93,6 +93,9 @@ impl Conditions {
     }
 
     fn allowed_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        if self.cors.is_empty() {
+            return None;
+        }
         let origin = headers.get(header::ORIGIN)?;
         self.cors.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes()).then_some(origin)
     }

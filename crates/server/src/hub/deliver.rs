@@ -37,7 +37,8 @@ impl Report {
 
     fn tell_once(&self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
         // Absent when it was called off, and that was told already.
-        if self.desk.flights.borrow_mut().posts.remove(&self.key).is_some() {
+        let is_open = self.desk.flights.borrow_mut().posts.remove(&self.key).is_some();
+        if is_open {
             self.desk.feed(Event::Attempted { key: self.key, outcome, retry_after });
         }
     }
@@ -55,7 +56,9 @@ impl Desk {
             Action::Fetch { key, topic, after, limit } => self.read(key, topic, after, limit),
             Action::Post(attempt) => self.post(attempt),
             Action::Cancel { key, .. } => {
-                if let Some(task) = self.flights.borrow_mut().posts.remove(&key) {
+                // Out of the table first: dropping the task looks into it.
+                let task = self.flights.borrow_mut().posts.remove(&key);
+                if let Some(task) = task {
                     task.abort();
                     self.feed(Event::Attempted { key, outcome: Outcome::NotTried, retry_after: None });
                 }

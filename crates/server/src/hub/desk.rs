@@ -12,6 +12,7 @@ use stentor_model::{PublicationId, Topic, WebhookId};
 use stentor_store::{Claim, Content, Draft, Entry, HubTopic, Timestamp};
 use stentor_websub::headers;
 use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
+use stentor_websub::pace::Paces;
 use stentor_websub::subscription::Intents;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     pub(super) intents: RefCell<Intents>,
     pub(super) waiting: RefCell<Waiting>,
     pub(super) intents_alarm: Notify,
+    /// How fast the callbacks of each host are asked.
+    pub(super) hosts: RefCell<Paces<String>>,
     pub(super) targets: RefCell<HashMap<WebhookId, Target>>,
     pub(super) cache: RefCell<Cache>,
     pub(super) flights: RefCell<Flights>,
@@ -102,6 +105,7 @@ impl Desk {
         };
         let everywhere = stentor_websub::guard::Guard {
             allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("all addresses are a network")).into(),
+            ports: (1..1024).collect(),
             ..Default::default()
         };
         let dice = u64::from_le_bytes(seed[..8].try_into().expect("eight octets of thirty-two"));
@@ -117,6 +121,7 @@ impl Desk {
             alarm: Notify::new(),
             waiting: RefCell::default(),
             intents_alarm: Notify::new(),
+            hosts: RefCell::new(Paces::new(websub.limits.verify_rate_per_host_max)),
             targets: RefCell::default(),
             cache: RefCell::default(),
             flights: RefCell::default(),

@@ -1,7 +1,7 @@
 //! What the threads that serve connections hold of a hub: its log, to append to, and a queue to the hub's thread.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stentor_model::{Secret, Topic, WebhookId};
@@ -9,6 +9,7 @@ use stentor_store::{DeadId, Hub as HubName, Store, StoreError};
 use stentor_websub::authenticator::Answer;
 use stentor_websub::message::{Content, Fetch, FetchFault};
 use stentor_websub::options::HubOptions;
+use stentor_websub::pace::Paces;
 use stentor_websub::request::Intent;
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,6 +59,8 @@ pub struct Hub {
     store: Arc<dyn Store>,
     lines: Arc<Lines>,
     feeds: Feeds,
+    /// How fast each client asks for subscriptions.
+    clients: Mutex<Paces<String>>,
     tallies: Tallies,
     commands: mpsc::Sender<Command>,
 }
@@ -144,6 +147,7 @@ impl Hub {
             store,
             lines: Arc::default(),
             feeds: Feeds::default(),
+            clients: Mutex::new(Paces::new(options.websub.limits.subscribe_rate_per_client_max)),
             tallies: Tallies::default(),
             commands,
         };
@@ -201,6 +205,13 @@ impl Hub {
 
     pub(super) async fn order(&self, command: Command) -> Result<(), Closed> {
         self.commands.send(command).await.map_err(|_| Closed)
+    }
+
+    /// Whether a client may ask for another subscription already; `now` is on a clock that does not go back.
+    #[must_use]
+    pub fn admits(&self, client: &str, now: Duration) -> bool {
+        // A table is whole after every change.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).admit(client.to_owned(), now)
     }
 
     /// Takes a request for a subscription. The answer does not wait for the callback (WebSub 5.1.1).

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use stentor_delivery::SendFault;
+use stentor_websub::address::Address;
 use stentor_websub::authenticator::{Answer, Verdict};
 use stentor_websub::callback::{ANSWER_BYTES_MAX, CallbackUrl, Echo};
 use stentor_websub::request::Intent;
@@ -70,7 +71,7 @@ impl Desk {
             Action::Deny { url } => self.deny(&url),
             Action::Activate { subscription, .. } => {
                 info!(hub = self.name(), topic = subscription.pair.topic.topic().as_str(),
-                    callback = ?subscription.pair.callback, lease = subscription.lease.seconds, "a subscription is in force");
+                    callback_host = subscription.pair.callback.address().authority, lease = subscription.lease.seconds, "a subscription is in force");
                 self.clerk.put(subscription);
             }
             Action::Remove { pair, cause } => {
@@ -78,12 +79,12 @@ impl Desk {
                     RemoveCause::Unsubscribed => "unsubscribed",
                     RemoveCause::Cancelled => "denied by the operator",
                 };
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback = ?pair.callback, "{why}");
+                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, "{why}");
                 self.clerk.remove(pair);
             }
             Action::Drop { pair, cause, .. } => {
                 self.hub.tallies().refuted.increment();
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback = ?pair.callback, ?cause,
+                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, ?cause,
                     "a request for a subscription came to nothing");
             }
         }
@@ -109,8 +110,13 @@ impl Desk {
 
     fn ask_callback(self: &Rc<Self>, ticket: Ticket, attempt: u32, url: &CallbackUrl) {
         let parcel = self.question(url, AnswerLimit::First(ANSWER_BYTES_MAX));
+        let host = Address::parse(url.as_str()).map(|address| address.authority).unwrap_or_default();
+        let wait = self.hosts.borrow_mut().reserve(host, self.now().elapsed);
         let desk = Rc::clone(self);
         self.spawn(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let sent = desk.now().unix;
             let echo = match desk.courier.send(parcel).await {
                 Return::Answered(answer) => Echo::Answered { status: answer.status, body: answer.body.to_vec() },

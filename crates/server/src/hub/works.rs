@@ -14,8 +14,8 @@ use stentor_model::{Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
 use stentor_store::{Hub as HubName, Limits, ReadLimit, Scope, Store, StoreError, Timestamp};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
 use super::bridge::{self, Bridge, Outlet};
@@ -143,9 +143,9 @@ fn seed() -> [u8; 32] {
 fn run(seat: Seat, stopped: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .expect("a runtime needs an epoll descriptor, which the process has at its start");
-    LocalSet::new().block_on(&runtime, work(seat, stopped));
+    runtime.block_on(work(seat, stopped));
 }
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {

@@ -22,7 +22,7 @@ use crate::sidecar::{self, Sidecar, Source};
 
 /// The hubs of a node.
 #[derive(Debug, Default)]
-pub(super) struct Hubs {
+pub struct Hubs {
     works: Option<Works>,
     by_name: HashMap<String, Arc<Hub>>,
 }

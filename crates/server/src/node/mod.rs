@@ -1,7 +1,7 @@
 //! A running node: threads, listeners, signals, and the wiring from the configuration to services.
 
 mod descriptors;
-mod hubs;
+pub mod hubs;
 mod listen;
 pub mod preflight;
 mod run;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
@@ -195,7 +195,8 @@ impl Running {
     }
 }
 
-/// One serving thread: a runtime of its own, whose tasks never move.
+/// One serving thread: a runtime of its own, whose tasks never move. No `LocalSet` stands between it and the tasks: that would
+/// be a second queue for each of them to pass.
 fn serve_thread(
     incoming: mpsc::Receiver<Incoming>,
     meters: Arc<Meters>,
@@ -205,10 +206,9 @@ fn serve_thread(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .expect("a runtime needs an epoll descriptor, which the process has at its start");
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    runtime.block_on(async move {
         let shard = Shard::new(meters, clock, seed);
         task::spawn(&shard, Rc::clone(&shard).flush_turns());
         task::spawn(&shard, Rc::clone(&shard).sweep_sessions());

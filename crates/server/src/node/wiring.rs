@@ -74,7 +74,7 @@ pub enum Echo {
 ///
 /// # Errors
 /// A sentence when an echo service is configured and not enabled.
-pub(super) fn wire(
+pub fn wire(
     config: &NodeConfig,
     echo: Echo,
     (tally, clock): (&Tally, &Arc<Clock>),
@@ -100,7 +100,8 @@ struct Shared<'h> {
 }
 
 /// The realms of each router.
-pub(super) fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
+#[must_use]
+pub fn directories(config: &NodeConfig, seed: &mut impl FnMut() -> u64) -> Vec<Arc<Directory>> {
     config.routers.iter().map(|router| directory(router, seed)).collect()
 }
 
@@ -437,7 +438,11 @@ fn auth_policy(config: &AuthConfig) -> AuthPolicy {
 
 /// Who may publish at a hub, and from which pages.
 fn hub_gate(config: &config::HubConfig) -> Option<(gate::GateOptions, Vec<String>)> {
-    config.publish.as_ref().map(|options| (gate_options(options), options.cors.clone()))
+    config.publish.as_ref().map(|options| {
+        // Where the gate has no limit, that of messages holds.
+        let post_body_limit = (options.post_body_limit > 0).then_some(options.post_body_limit);
+        (gate::GateOptions { post_body_limit, ..gate_options(options) }, options.cors.clone())
+    })
 }
 
 fn gate_options(options: &GateOptions) -> gate::GateOptions {

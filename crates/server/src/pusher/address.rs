@@ -227,6 +227,13 @@ mod tests {
         check("10.0.0.1", &[], &["127.0.0.1, unknown"], &[], Some((None, false)));
     }
 
+    /// Found by fuzzing, where a second reader took the sign for a part of the number.
+    #[test]
+    fn a_port_with_a_sign_hides_its_hop() {
+        check("10.0.0.1", &[], &["198.51.100.1:80, [fd00::1]:+0"], &[], Some((None, false)));
+        check("10.0.0.1", &[], &["198.51.100.1:80, [fd00::1]:0"], &[], Some((Some("198.51.100.1"), false)));
+    }
+
     #[test]
     fn the_standard_header_is_read_too() {
         check("10.0.0.1", &["for=198.51.100.1"], &[], &[], Some((Some("198.51.100.1"), false)));

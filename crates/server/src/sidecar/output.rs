@@ -87,6 +87,11 @@ pub(super) async fn copy(mut from: impl AsyncRead + Unpin, speaker: Speaker, str
 }
 
 impl Speaker {
+    /// Whether one more line about it may be logged.
+    pub(super) fn admits(&self) -> bool {
+        self.limiter.borrow_mut().admit(Instant::now()).is_some()
+    }
+
     fn say(&self, line: &[u8], stream: &str) {
         let Some(dropped) = self.limiter.borrow_mut().admit(Instant::now()) else { return };
         let (hub, function) = (&*self.hub, &*self.function);

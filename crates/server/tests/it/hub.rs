@@ -167,6 +167,37 @@ async fn messages_of_the_reference_are_distributed() {
 }
 
 #[tokio::test]
+async fn fetched_content_keeps_its_place_and_is_fetched_once() {
+    let node = start(&hub(json!({"fetch_delay": 200, "fetch_bytes_max": 100, "message_bytes_max": 2000})));
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&node, &first, &[]).await;
+    subscribe(&node, &second, &[]).await;
+    let content = Receiver::with(|got, place| match (got.target.as_str(), place) {
+        ("/slow", 0) => Say::Status(503, String::new()),
+        ("/slow", _) => Say::Status(200, "fetched".to_owned()),
+        _ => Say::Status(200, "x".repeat(101)),
+    })
+    .await;
+    let message = |path: &str| json!({"topic": TOPIC, "contentUrl": content.url(path)}).to_string();
+    let fetched = async { send(&node, "/hub", &[JSON], message("/slow").as_bytes()).await };
+    let direct = async {
+        content.gets(1).await;
+        publish(&node, "direct").await
+    };
+    let (fetched, direct) = tokio::join!(fetched, direct);
+    assert_eq!((fetched.status, &fetched.json()["sequence"], &direct["sequence"]), (202, &json!(1), &json!(2)));
+    for receiver in [&first, &second] {
+        assert_eq!(texts(&receiver.posts(2).await), ["fetched", "direct"]);
+    }
+    assert_eq!(content.all().len(), 2, "one that failed, and one for all");
+    let long = send(&node, "/hub", &[JSON], message("/long").as_bytes()).await;
+    assert_eq!((long.status, long.text()), (413, "the content is longer than this hub takes\n"));
+    let large = send(&node, &format!("/hub?topic={TOPIC}"), &[], &[b'x'; 2001]).await;
+    assert_eq!(large.status, 413, "{}", large.text());
+    assert_eq!(publish(&node, "the end").await["sequence"], 3);
+}
+
+#[tokio::test]
 async fn pings_are_answered_before_the_topic_is_fetched() {
     let receiver = Receiver::start().await;
     let topic_server = Receiver::with(|_, _| Say::Status(200, "fresh".to_owned())).await;
@@ -342,6 +373,25 @@ async fn a_renewal_changes_the_terms_and_keeps_the_place() {
 }
 
 #[tokio::test]
+async fn a_lease_ends() {
+    let options = json!({"min_lease_seconds": 1, "default_lease_seconds": 1, "max_lease_seconds": 1});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let callback = receiver.url("/callback");
+    let fields = [("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", callback.as_str())];
+    assert_eq!(ask(&node, &fields).await.status, 202);
+    assert_eq!(receiver.gets(1).await[0].parameter("hub.lease_seconds").as_deref(), Some("1"));
+    let ended = async || admin(&node, "GET", "/admin/hubs", "").await.json()["hubs"][0]["leases_ended"] == 1;
+    crate::house::soon("the lease to end", async {
+        while !ended().await || !subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    publish(&node, "too late").await;
+    assert!(receiver.all().iter().all(|one| one.method == "GET"));
+}
+
+#[tokio::test]
 async fn nobody_subscribes_where_nobody_is_asked() {
     let (node, receiver) = (start(&hub(json!({"authenticator": null}))), Receiver::start().await);
     let callback = receiver.url("/callback");
@@ -487,4 +537,142 @@ async fn many_topics_and_receivers_each_keep_their_order() {
     for receiver in receivers {
         assert_eq!(texts(&receiver.posts(count).await), texts_of(count));
     }
+}
+
+/// Asks for a subscription with these header fields.
+async fn ask_as(node: &Node, receiver: &Receiver, topic: &str, headers: &[(&str, &str)]) -> Reply {
+    let callback = receiver.url("/callback");
+    let fields = form(&[("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", &callback)]);
+    let mut all = vec![FORM];
+    all.extend_from_slice(headers);
+    send(node, "/hub", &all, fields.as_bytes()).await
+}
+
+#[tokio::test]
+async fn tokens_say_who_may_subscribe_to_what() {
+    let tokens = json!([{"token": "of-ann-long-enough", "identity": "ann", "scopes": ["https://example.com/.*"]}]);
+    let node = start(&hub(json!({"authenticator": {"type": "static", "tokens": tokens}})));
+    let receiver = Receiver::start().await;
+    for headers in [&[][..], &[("Authorization", "Bearer wrong")], &[("Authorization", "Basic of-ann-long-enough")]] {
+        let reply = ask_as(&node, &receiver, TOPIC, headers).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+    }
+    assert!(receiver.all().is_empty());
+    let ann = [("Authorization", "Bearer of-ann-long-enough")];
+    assert_eq!(ask_as(&node, &receiver, "https://example.org/?https://example.com/", &ann).await.status, 202);
+    let told = &receiver.gets(1).await[0];
+    assert_eq!(told.parameter("hub.mode").as_deref(), Some("denied"));
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &ann).await.status, 202);
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "ann");
+}
+
+#[tokio::test]
+async fn an_endpoint_says_who_may_subscribe() {
+    let judge = Receiver::with(|got, place| match place {
+        0 => Say::Status(200, json!({"identity": "bob", "scopes": [".*"]}).to_string()),
+        1 => Say::Status(200, "null".to_owned()),
+        2 => Say::Status(401, format!("who is {}?", got.header("content-type").unwrap())),
+        3 => Say::Status(200, "not JSON".to_owned()),
+        4 => Say::Status(503, String::new()),
+        _ => Say::Silence,
+    })
+    .await;
+    let options = json!({"authenticator": {"type": "forward", "url": judge.url("/judge"), "timeout": 300}});
+    let (node, receiver) = (start(&hub(options)), Receiver::start().await);
+    let secret = [("X-Key", "of the subscriber")];
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &secret).await.status, 202);
+    let question: Value = serde_json::from_slice(&judge.posts(1).await[0].body).unwrap();
+    assert_eq!((&question["topic"], &question["headers"]["x-key"]), (&json!(TOPIC), &json!("of the subscriber")));
+    assert_eq!((&question["mode"], &question["client"]), (&json!("subscribe"), &json!("127.0.0.1")));
+    crate::house::soon("a subscription", async {
+        while subscriptions(&node).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(subscriptions(&node).await[0]["identity"], "bob");
+    assert_eq!(ask_as(&node, &receiver, TOPIC, &[]).await.status, 202);
+    receiver.until("a denial", |got| got.iter().any(|one| one.target.contains("hub.mode=denied"))).await;
+    let dictated = ask_as(&node, &receiver, TOPIC, &[]).await;
+    assert_eq!((dictated.status, dictated.text()), (401, "who is application/json?"));
+    for status in [500, 503, 503] {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    // Whoever was let in before stays, whatever is said to later requests.
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_goes_on_delivering() {
+    let mut config = hub(json!({}));
+    config["store"]["log_bytes_max"] = json!(1 << 20);
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|_, _| Say::Status(503, String::new()));
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let body = vec![b'x'; 100_000];
+    let mut accepted = 0;
+    let refused = loop {
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], &body).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 20, "the log takes more than its limit");
+    };
+    assert_eq!((refused.status, refused.text().lines().count()), (507, 1));
+    assert!(refused.text().contains("log_bytes_max"), "{}", refused.text());
+    let tried = receiver.posts(1).await.len();
+    receiver.behave(polite);
+    let delivered = |got: &[Got]| got.iter().filter(|one| one.header("stentor-sequence").is_some()).count();
+    receiver.until("all deliveries", |got| delivered(got) >= tried + accepted - 1).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = hub(json!({}));
+    config["store"] = json!({
+        "type": "sqlite", "path": dir.path().join("store.sqlite").to_str().unwrap(), "file_bytes_max": 1 << 20,
+    });
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let target = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let mut accepted: Vec<String> = Vec::new();
+    let refused = loop {
+        let body = format!("{}:{}", accepted.len(), "x".repeat(100_000));
+        let reply = send(&node, &target, &[("Content-Type", "text/plain")], body.as_bytes()).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted.push(body);
+        assert!(accepted.len() < 30, "the disk takes more than it has");
+    };
+    assert_eq!((refused.status, refused.text()), (507, "the hub's disk is full; nothing was published\n"));
+    assert_eq!(texts(&receiver.posts(accepted.len()).await), accepted);
+    assert_eq!(subscriptions(&node).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_asks_faster_than_he_may() {
+    let node = start(&hub(json!({"subscribe_rate_per_client_max": 1, "verify_rate_per_host_max": 1})));
+    let receiver = Receiver::with(|_, _| Say::Status(404, String::new())).await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        let reply = ask_as(&node, &receiver, TOPIC, &[]).await;
+        statuses.push(reply.status);
+        if reply.status == 429 {
+            assert_eq!(reply.header("retry-after"), Some("5"));
+            break;
+        }
+    }
+    assert_eq!(statuses.pop(), Some(429));
+    assert!((10..=11).contains(&statuses.len()) && statuses.iter().all(|status| *status == 202), "{statuses:?}");
 }

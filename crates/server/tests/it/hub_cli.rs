@@ -157,8 +157,10 @@ async fn a_store_is_checked_and_copied_while_the_node_runs() {
     cli(dir.path(), &["store", "backup", "copy.sqlite"], 0).await;
     let (_, told) = cli(dir.path(), &["store", "backup", "copy.sqlite"], 1).await;
     assert!(told.contains("copy.sqlite"), "{told}");
-    std::fs::write(dir.path().join(".stentor/hubs.sqlite"), "no store at all, but long enough to be looked at")
+    std::fs::write(dir.path().join(".stentor/other.sqlite"), "no store at all, but long enough to be looked at")
         .unwrap();
+    config["store"]["path"] = json!("other.sqlite");
+    crate::cli::configure(dir.path(), &config);
     cli(dir.path(), &["store", "check"], 1).await;
     config["store"] = json!({"type": "memory"});
     crate::cli::configure(dir.path(), &config);

@@ -44,6 +44,7 @@ mod rfc;
 mod routing;
 mod serializers;
 mod standalone;
+mod turns;
 mod under_load;
 mod violations;
 mod watch;

@@ -5,7 +5,7 @@
 //! The router never sees a socket, a serializer or a clock; `P` is whatever the shell reaches a session by.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub const REGISTRATIONS_PER_SESSION_MAX: usize = 10_000;
 /// What a realm is configured to be.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// The permissions of each role.
-    pub roles: HashMap<Box<str>, Permissions>,
+    /// The permissions of each role. They are few, and a sorted table of few needs no hash.
+    pub roles: BTreeMap<Box<str>, Permissions>,
     /// The rule for URIs.
     pub uri_rule: Rule,
     /// How request ids count.

@@ -107,6 +107,8 @@ fn subscriptions(dict: &mut Dict<'_>, hub: &mut HubOptions) {
     dict.integer("request_bytes_max", 1024..=16 << 20, &mut limits.request_bytes_max);
     dict.integer("message_bytes_max", 1024..=2 * CONTENT_BYTES_MAX, &mut limits.message_bytes_max);
     dict.integer("ping_topics_max", 1..=10_000, &mut limits.ping_topics_max);
+    dict.integer("subscribe_rate_per_client_max", 0..=1_000_000, &mut limits.subscribe_rate_per_client_max);
+    dict.integer("verify_rate_per_host_max", 0..=1_000_000, &mut limits.verify_rate_per_host_max);
     dict.integer("pending_max", 1..=10_000_000, &mut limits.pending_max);
     dict.integer("pending_per_host_max", 1..=10_000_000, &mut limits.pending_per_host_max);
 }

@@ -147,6 +147,8 @@ fn every_option_in_both_spellings() {
         r#""request_bytes_max": 1024"#,
         r#""message_bytes_max": 1024"#,
         r#""ping_topics_max": 1"#,
+        r#""subscribe_rate_per_client_max": 0"#,
+        r#""verify_rate_per_host_max": 1"#,
         r#""pending_max": 1"#,
         r#""pending_per_host_max": 1"#,
         r#""allow_private_networks": true"#,
@@ -383,8 +385,8 @@ fn faults_of_authenticators() {
     authenticator("", &[": missing required key 'type'"]);
     authenticator(r#""type": "statics""#, &[".type: unknown authenticator type 'statics'; did you mean 'static'?"]);
     authenticator(
-        r#""type": "function", "code": "x""#,
-        &[".type: authenticator type 'function' (Python) is not there yet; 'forward' asks an HTTP endpoint of yours"],
+        r#""type": "function", "name": "x", "code": "x""#,
+        &[": unknown key 'code'"],
     );
     authenticator(
         r#""type": "allow-all""#,

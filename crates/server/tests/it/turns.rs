@@ -1,0 +1,125 @@
+//! What one session may take of its thread and of its transport: turns and the memory of unfinished messages.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use serde_json::json;
+use stentor::clock::Clock;
+use stentor::fanout::peer::Agreement;
+use stentor::fanout::shard::Shard;
+use stentor::http::{Front, Service};
+use stentor::meter::{Reason, Tally};
+use stentor::node::hubs::Hubs;
+use stentor::node::wiring::{Echo, directories, wire};
+use stentor::socket::SocketService;
+use stentor::socket::connection::{Connection, Opening};
+use stentor::socket::io::Io;
+use stentor_wamp::codec::Format;
+use tokio::io::AsyncReadExt;
+
+use crate::client::{Client, Frame};
+use crate::frames::raw;
+use crate::house::{Node, configured, loopback, router, start, web};
+
+const MIB: usize = 1 << 20;
+
+/// A service that sends every message back.
+fn echo() -> Arc<SocketService> {
+    let config = configured(&router(json!([
+        {"type": "web", "endpoint": loopback(), "paths": {"/": {"type": "echo"}}},
+    ])));
+    let shared = (&Tally::new(1), &Arc::new(Clock::default()));
+    let realms = directories(&config, &mut || 7);
+    let wiring = wire(&config, Echo::Enabled, shared, (&Hubs::default(), &[], realms), &mut || 7).unwrap();
+    let Front::Site(site) = &wiring.routers[0].fronts[0].front else { panic!("not a site") };
+    let Service::Socket(service, _) = &**site.find("/").unwrap().0 else { panic!("not a socket") };
+    Arc::clone(service)
+}
+
+/// A waker that does nothing: whoever polls by hand knows when.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn after_a_mebibyte_of_messages_others_have_their_turn() {
+    const MESSAGE: usize = 100_000;
+    const COUNT: usize = 40;
+    let service = echo();
+    let shard = Shard::new(Arc::default(), Arc::new(Clock::default()), 7);
+    let agreement = Agreement {
+        format: Format::ALL[0],
+        window: None,
+        fragment_bytes: 0,
+        outbox_bytes_max: COUNT * MESSAGE * 2,
+        keepalive: service.habits.keepalive,
+        ping_bytes: 4,
+    };
+    // All of it is there at once, and what is sent back has room.
+    let leftover = raw(0x82, &vec![7; MESSAGE]).repeat(COUNT).into();
+    let (near, mut far) = tokio::io::duplex(COUNT * MESSAGE * 2);
+    let opening = Opening { io: Io::Owned(Box::new(near)), leftover, agreement, compression: None };
+    let mut connection = Box::pin(Connection::new(opening, service, shard));
+    let waker = Waker::from(Arc::new(Nobody));
+    let mut back = Vec::new();
+    for turn in 1..=COUNT.div_ceil(MIB.div_ceil(MESSAGE)) {
+        assert_eq!(connection.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        while let Poll::Ready(read) = poll_once(far.read_buf(&mut back)) {
+            assert!(read.unwrap() > 0);
+        }
+        let messages = back.len() / MESSAGE;
+        assert_eq!(messages, COUNT.min(turn * MIB.div_ceil(MESSAGE)), "after turn {turn}");
+    }
+}
+
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::new(Nobody));
+    std::pin::pin!(future).poll(&mut Context::from_waker(&waker))
+}
+
+fn node_with_a_mebibyte() -> Node {
+    let mut config = web(json!({}));
+    config["workers"][0]["transports"][0]["limits"] = json!({"bodies_bytes_max": MIB});
+    start(&config)
+}
+
+/// Sends the first part of a publication and waits until it has been read: nothing, or how the connection was closed.
+async fn begin(client: &mut Client, padding: usize) -> Option<Frame> {
+    let begun = format!(r#"[16,1,{{"acknowledge":true}},"t",["{}"#, "x".repeat(padding));
+    client.send_octets(raw(0x01, begun.as_bytes())).await;
+    client.send_unless_gone(raw(0x89, b"read?")).await;
+    Some(client.frame().await).filter(|frame| *frame != Frame::Pong(b"read?".to_vec()))
+}
+
+/// Sends the rest and waits for the answer.
+async fn finish(client: &mut Client) {
+    client.send_octets(raw(0x80, br#""]]"#)).await;
+    client.expect(17).await;
+}
+
+#[tokio::test]
+async fn unfinished_messages_of_all_sessions_are_bounded_together() {
+    let node = node_with_a_mebibyte();
+    let full = || node.running.meters().closed.get(Reason::MessagesFull);
+    let mut first = node.session().await;
+    let mut small = node.session().await;
+    assert_eq!(begin(&mut first, 700_000).await, None);
+    for count in 1..=2 {
+        match begin(&mut node.session().await, 700_000).await {
+            Some(Frame::Close(1013, reason)) => assert!(reason.contains("unfinished messages"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(full(), count);
+    }
+    // Ordinary messages do not count, and whoever was there before goes on.
+    assert_eq!(begin(&mut small, 50_000).await, None);
+    finish(&mut small).await;
+    finish(&mut first).await;
+    // What was finished has made room again, and so has what was given up.
+    let mut next = node.session().await;
+    assert_eq!(begin(&mut next, 700_000).await, None);
+    finish(&mut next).await;
+    assert_eq!((full(), node.running.meters().closed.total()), (2, 2));
+}
