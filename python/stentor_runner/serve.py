@@ -138,9 +138,11 @@ class Runner(asyncio.Protocol):
             raise SystemExit(f"the node speaks version {message['protocol']} of the protocol, this is {wire.PROTOCOL}")
         limits.bound(message["memory_bytes_max"])
         self._crew = _Crew(message["threads"])
+        logger = logging.getLogger(message["function"])
+        logger.setLevel(logging.DEBUG)
         self._context = Context(
             config=message["config"],
-            logger=logging.getLogger(message["function"]),
+            logger=logger,
             node=message["node"],
             tenant=message["tenant"],
             table=Table(message["table"]),
@@ -254,7 +256,8 @@ def main(parent: int) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     threading.stack_size(_STACK_BYTES)
-    logging.basicConfig(level=logging.INFO, handlers=[_ToNode()], format="%(message)s")
+    # Of packages, what is worth knowing; of the function, whatever it says.
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToNode()], format="%(message)s")
     # What a function needs first is there before the first request waits for it.
     import fastapi  # noqa: F401
 

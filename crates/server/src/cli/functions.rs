@@ -121,6 +121,9 @@ fn function(
     if let Some(wanted) = &test.name {
         found.retain(|(_, function)| matches!(&function.code, FunctionCode::Named { name, .. } if name == wanted));
         if found.is_empty() && test.hub.is_none() {
+            if !dir.path.is_dir() {
+                return Err(format!("there is no node directory {}; `stentor init` makes one", dir.path.display()));
+            }
             let function = FunctionConfig::bare(wanted, &dir.path);
             Source::named(wanted, &dir.path).read()?;
             return Ok(("test".to_owned(), function));

@@ -70,8 +70,13 @@ impl Desk {
             Action::Verify { ticket, attempt, url } => self.ask_callback(ticket, attempt, &url),
             Action::Deny { url } => self.deny(&url),
             Action::Activate { subscription, .. } => {
-                info!(hub = self.name(), topic = subscription.pair.topic.topic().as_str(),
-                    callback_host = subscription.pair.callback.address().authority, lease = subscription.lease.seconds, "a subscription is in force");
+                info!(
+                    hub = self.name(),
+                    topic = subscription.pair.topic.topic().as_str(),
+                    callback_host = subscription.pair.callback.address().authority,
+                    lease = subscription.lease.seconds,
+                    "a subscription is in force"
+                );
                 self.clerk.put(subscription);
             }
             Action::Remove { pair, cause } => {
@@ -79,13 +84,23 @@ impl Desk {
                     RemoveCause::Unsubscribed => "unsubscribed",
                     RemoveCause::Cancelled => "denied by the operator",
                 };
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, "{why}");
+                info!(
+                    hub = self.name(),
+                    topic = pair.topic.topic().as_str(),
+                    callback_host = pair.callback.address().authority,
+                    "{why}"
+                );
                 self.clerk.remove(pair);
             }
             Action::Drop { pair, cause, .. } => {
                 self.hub.tallies().refuted.increment();
-                info!(hub = self.name(), topic = pair.topic.topic().as_str(), callback_host = pair.callback.address().authority, ?cause,
-                    "a request for a subscription came to nothing");
+                info!(
+                    hub = self.name(),
+                    topic = pair.topic.topic().as_str(),
+                    callback_host = pair.callback.address().authority,
+                    ?cause,
+                    "a request for a subscription came to nothing"
+                );
             }
         }
     }

@@ -70,7 +70,12 @@ pub(super) async fn copy(mut from: impl AsyncRead + Unpin, speaker: Speaker, str
     let mut buffer = vec![0; 65_536];
     let mut line = Vec::new();
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        for piece in buffer[..count].split_inclusive(|octet| *octet == b'\n') {
+        let read = &buffer[..count];
+        // Most of what comes in masses has no end of a line for long, which is found out much faster.
+        let has_end = read.contains(&b'\n');
+        let pieces: Vec<&[u8]> =
+            if has_end { read.split_inclusive(|octet| *octet == b'\n').collect() } else { vec![read] };
+        for piece in pieces {
             let room = LINE_BYTES_MAX - line.len();
             line.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {

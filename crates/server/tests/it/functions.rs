@@ -305,12 +305,12 @@ async fn sleeping_past_the_deadline_is_a_denial() {
         [("def", "import time; time.sleep(30)"), ("async def", "import asyncio; await asyncio.sleep(30)")]
     {
         let body = format!("if authorization == 'slow': {pause}\nreturn None");
-        let function = Function::of(code(kind, &body), |options| options.timeout = Duration::from_secs(2)).await;
+        let function = Function::of(code(kind, &body), |options| options.timeout = Duration::from_secs(4)).await;
         let since = std::time::Instant::now();
         let slow = function.ask_as("slow");
         let (slow, quick) = tokio::join!(slow, function.ask());
         assert_eq!((slow, quick), (Verdict::Unavailable, Verdict::Nobody), "{kind}");
-        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         assert_eq!(function.ask().await, Verdict::Nobody, "the worker goes on");
         assert_eq!(function.meters.function_silences.get(), 1);
     }
@@ -338,7 +338,7 @@ async fn a_regular_expression_that_backtracks_for_ever_is_ended() {
     let body = "
 scopes = ['https://example.com/(a+)+$'] if authorization == 'evil' else ['.*']
 return AuthCredentials(scopes), User('a')";
-    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(2)).await;
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(3)).await;
     let topic = format!("https://example.com/{}!", "a".repeat(60));
     assert_eq!(function.ask_for(&topic, "evil").await, Verdict::Unavailable);
     assert_eq!(identity(function.ask_until_available("").await), "a");
@@ -411,8 +411,10 @@ if authorization == 'loud':
     line = 'x' * (1 << 20)
     for _ in range(1024): print(line)
 return None";
-    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(20)).await;
-    assert_eq!(function.ask_as("loud").await, Verdict::Nobody);
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(100)).await;
+    let loud = function.sidecar.ask(question("https://example.com/a", "loud"));
+    let loud = tokio::time::timeout(Duration::from_secs(110), loud).await;
+    assert_eq!(loud.unwrap(), Verdict::Nobody);
     assert_eq!(function.ask().await, Verdict::Nobody);
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stentor::config::{self, Surroundings, Syntax};
 
-use crate::functions::node_dir;
+use crate::functions::{Function, node_dir};
 use crate::house::{Node, soon, start_with};
 use crate::http::{Reply, request};
 use crate::hub::{TOPIC, hub, send};
@@ -67,7 +67,7 @@ async fn ask(node: &Node, mode: &str, topic: &str, receiver: &Receiver, headers:
     send(node, "/hub", &all, body.as_bytes()).await
 }
 
-/// The same once the function is there.
+/// The same once the function is there. Its environment has been made before, so that this does not ask for minutes.
 async fn ask_ready(node: &Node, mode: &str, topic: &str, receiver: &Receiver, headers: &[(&str, &str)]) -> Reply {
     let ready = async {
         loop {
@@ -77,7 +77,7 @@ async fn ask_ready(node: &Node, mode: &str, topic: &str, receiver: &Receiver, he
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(600), ready).await.expect("the function is not there in time")
+    soon("the function", ready).await
 }
 
 async fn subscriptions(node: &Node) -> Vec<Value> {
@@ -89,8 +89,11 @@ async fn subscriptions(node: &Node) -> Vec<Value> {
 
 #[tokio::test]
 async fn the_template_of_the_reference_runs() {
+    drop(Function::start("return None").await);
     let (dir, receiver) = (node_dir(), Receiver::start().await);
-    let mut config = hub(json!({"inlineApiAuthenticator": TEMPLATE, "requirements": []}));
+    let mut config = hub(
+        json!({"inlineApiAuthenticator": TEMPLATE, "requirements": [], "subscribe_rate_per_client_max": 1_000_000}),
+    );
     let options = config["workers"][0]["transports"][0]["paths"]["hub"]["options"].as_object_mut().unwrap();
     options.remove("authenticator");
     let node = started(&config, dir.path());
@@ -110,6 +113,7 @@ async fn the_template_of_the_reference_runs() {
 
 #[tokio::test]
 async fn verdicts_reach_the_subscriber() {
+    drop(Function::start("return None").await);
     let (dir, receiver) = (node_dir(), Receiver::start().await);
     let code = "async def authenticator(*, context, request, **kwargs):
     from fastapi import HTTPException
@@ -125,7 +129,8 @@ async fn verdicts_reach_the_subscriber() {
     return AuthCredentials(['https://example.com/feed']), SimpleUser(form['hub.mode'])
 ";
     let function = json!({"type": "function", "inline": code, "timeout": 1000, "workers": 1});
-    let node = started(&hub(json!({"authenticator": function})), dir.path());
+    let node =
+        started(&hub(json!({"authenticator": function, "subscribe_rate_per_client_max": 1_000_000})), dir.path());
     let ready = ask_ready(&node, "subscribe", "https://example.com/other", &receiver, &[]).await;
     assert_eq!(ready.status, 202);
     let denied = receiver.gets(1).await;
@@ -180,4 +185,17 @@ fn what_is_wrong_with_functions_is_said_with_its_place() {
     let both = hub(json!({"managedApiAuthenticator": "basic"}));
     let faults = configured(&both, Path::new("/")).faults;
     assert!(faults.iter().any(|fault| fault.message.contains("write one of them")), "{faults:?}");
+}
+
+#[test]
+fn the_examples_of_the_guide_are_functions() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authenticators.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```python\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    let functions: Vec<&&str> = blocks.iter().filter(|block| block.contains("def authenticator")).collect();
+    assert_eq!(functions.len(), 3);
+    for code in functions {
+        assert_eq!(stentor::sidecar::check(code, Path::new("python3")), Ok(()), "{code}");
+    }
 }
