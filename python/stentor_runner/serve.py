@@ -239,7 +239,10 @@ def request(message: dict[str, Any], body: bytes) -> Any:
     async def receive() -> dict[str, Any]:
         return parts.pop() if parts else {"type": "http.disconnect"}
 
-    return Request(scope, receive)
+    found = Request(scope, receive)
+    # As if the body had been read already: then it can be read before the form and behind it.
+    found._body = body
+    return found
 
 
 async def _serve(connection: socket.socket) -> None:

@@ -123,7 +123,8 @@ async fn of_uvicorn(python: &str, more: &[&str], name: &str) {
 #[tokio::test]
 #[ignore = "a measurement: cargo test --release --test it -- --ignored --nocapture verdicts_cost"]
 async fn verdicts_cost() {
-    let where_it_is = "import sys\nreturn AuthCredentials(['.*']), User(sys.executable)";
+    let where_it_is =
+        "import os, sys\nreturn AuthCredentials(['.*']), User(os.path.realpath(sys.prefix) + '/bin/python')";
     let needs = |options: &mut stentor::sidecar::Options| options.requirements = vec!["uvicorn[standard]".to_owned()];
     let python = identity(Function::tuned(where_it_is, needs).await.ask().await);
     of_sidecar("def").await;
