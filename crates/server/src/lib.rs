@@ -15,5 +15,6 @@ pub mod node;
 pub mod process;
 pub mod pusher;
 pub mod realm;
+pub mod sidecar;
 pub mod socket;
 mod task;

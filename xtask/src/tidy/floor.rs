@@ -42,16 +42,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("task", &["fanout"]),
     ("realm", &["fanout", "task"]),
     ("socket", &["fanout", "meter", "realm"]),
-    ("hub", &["clock", "courier", "fanout", "meter", "realm", "task"]),
+    ("sidecar", &["meter"]),
+    ("hub", &["clock", "courier", "fanout", "meter", "realm", "sidecar", "task"]),
     ("http", &["clock", "fanout", "hub", "meter", "process", "pusher", "realm", "socket", "task"]),
     (
         "node",
         &[
-            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "socket",
-            "task",
+            "clock", "config", "courier", "fanout", "http", "hub", "meter", "process", "pusher", "realm", "sidecar",
+            "socket", "task",
         ],
     ),
-    ("cli", &["clock", "config", "courier", "http", "node", "process", "pusher"]),
+    ("cli", &["clock", "config", "courier", "http", "node", "process", "pusher", "sidecar"]),
 ];
 
 /// What the crate root of the server is allowed: `lib.rs` declares the rooms, `main.rs` starts the highest of them.

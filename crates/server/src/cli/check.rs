@@ -42,11 +42,11 @@ pub(super) fn read(source: &Source, dir: &Path) -> Report {
         Source::Embedded => "config.default.yaml".to_owned(),
     };
     let faults = preflight::faults(config);
-    report.faults.extend(faults.into_iter().map(|(path, message)| Fault {
+    report.faults.extend(faults.into_iter().map(|fault| Fault {
         file: file.clone(),
-        line: 0,
-        path,
-        message,
+        line: fault.line,
+        path: fault.path,
+        message: fault.message,
     }));
     if !report.faults.is_empty() {
         report.config = None;

@@ -26,7 +26,7 @@ macro_rules! file {
     };
 }
 
-const TEMPLATES: [Template; 4] = [
+const TEMPLATES: [Template; 5] = [
     Template {
         name: "default",
         about: "A node with WebSocket, a publisher and a page, configured in today's form",
@@ -60,6 +60,20 @@ const TEMPLATES: [Template; 4] = [
         ],
     },
     Template {
+        name: "hub-with-authenticator",
+        about: "A WebSub hub that asks your own Python function who may subscribe",
+        files: &[
+            (".stentor/config.json", include_str!("../../templates/hub-with-authenticator/dot-stentor/config.json")),
+            (
+                ".stentor/functions/subscribers.py",
+                include_str!("../../templates/hub-with-authenticator/dot-stentor/functions/subscribers.py"),
+            ),
+            file!("hub", "subscribe.py"),
+            file!("hub", "publish.py"),
+            file!("hub-with-authenticator", "README.md"),
+        ],
+    },
+    Template {
         name: "push-everywhere",
         about: "One HTTP POST that reaches browsers over WebSocket and other servers as webhooks",
         files: &[
@@ -82,7 +96,7 @@ const RANDOM_BYTES: usize = 24;
 pub(super) fn list() -> Outcome {
     say("Available templates:\n");
     for template in &TEMPLATES {
-        say(&format!("  {:<16} {}", template.name, template.about));
+        say(&format!("  {:<22} {}", template.name, template.about));
     }
     say("\nstentor init --template NAME [--appdir DIR] creates one.");
     Outcome::Fine

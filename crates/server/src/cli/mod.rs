@@ -4,6 +4,7 @@
 
 mod check;
 mod client;
+mod functions;
 mod hub;
 mod init;
 mod log;
@@ -78,6 +79,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Look after the subscriptions of a running hub
     Hub(hub::HubArgs),
+    /// List, show or try out authenticator functions
+    Functions(functions::FunctionsArgs),
     /// Check or copy the store of a node, running or not
     Store {
         #[command(flatten)]
@@ -166,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Status { place, assert } => status::run(&place, assert),
         Command::Stop(place) => status::stop(&place),
         Command::Publish(args) => publish::run(&args),
+        Command::Functions(args) => functions::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Store { place, command } => store::run(&place, &command),
         Command::Version => {

@@ -190,7 +190,7 @@ impl HubService {
         let body = intake::read(request.body_mut(), options.limits.request_bytes_max, client).await?;
         match request::parse(content_type, &body, options)? {
             request::Request::Intent(intent) => {
-                let asked = asked(request.headers(), client)?;
+                let asked = asked(request, body.clone(), client)?;
                 if !self.hub.admits(&asked.client, shard.clock.uptime()) {
                     let sentence = "too many requests for subscriptions come from this address; try again later";
                     return Err(Denial::new(429, sentence));
@@ -307,7 +307,8 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Denial> {
     }
 }
 
-fn asked(headers: &HeaderMap, client: &Client) -> Result<Asked, Denial> {
+fn asked<B>(request: &Request<B>, body: Bytes, client: &Client) -> Result<Asked, Denial> {
+    let headers = request.headers();
     if headers.len() > FIELDS_MAX {
         return Err(Denial::new(431, format!("the request has more than {FIELDS_MAX} header fields")));
     }
@@ -315,6 +316,15 @@ fn asked(headers: &HeaderMap, client: &Client) -> Result<Asked, Denial> {
     Ok(Asked {
         client: client.remote.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         headers: headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        method: request.method().clone(),
+        target: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        scheme: if client.remote.tls { "https" } else { "http" },
+        http_version: match request.version() {
+            hyper::Version::HTTP_10 => "1.0",
+            hyper::Version::HTTP_2 => "2",
+            _ => "1.1",
+        },
+        body,
     })
 }
 

@@ -83,6 +83,16 @@ pub struct Asked {
     pub client: String,
     /// The header fields, names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The method.
+    pub method: hyper::Method,
+    /// Path and query.
+    pub target: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The number of the protocol's version.
+    pub http_version: &'static str,
+    /// The form, as it came.
+    pub body: bytes::Bytes,
 }
 
 /// What the hub's thread is asked for.

@@ -1,4 +1,5 @@
-//! Who is asked about a subscriber: nobody, everybody is let in, a list of tokens, or an HTTP endpoint of the operator.
+//! Who is asked about a subscriber: nobody, everybody is let in, a list of tokens, an HTTP endpoint of the operator, or
+//! their own function.
 //!
 //! What follows from a verdict is decided by `stentor_websub::authenticator`. No answer in time is a denial (I7).
 
@@ -14,6 +15,7 @@ use stentor_websub::request::Intent;
 
 use super::door::Asked;
 use crate::courier::{AnswerLimit, Courier, Parcel, Return};
+use crate::sidecar::{Question, Sidecar};
 
 /// Who is asked.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub enum Judge {
         /// How long it may take.
         timeout: Duration,
     },
+    /// A Python function of the operator.
+    Function(Sidecar),
 }
 
 impl Judge {
@@ -62,7 +66,28 @@ impl Judge {
                 };
                 forward::judge(outcome(courier.send(parcel).await), intent)
             }
+            Self::Function(sidecar) => sidecar.ask(question(intent, asked)).await,
         }
+    }
+
+    /// Ends what works for it.
+    pub(super) async fn stop(&self) {
+        if let Self::Function(sidecar) = self {
+            sidecar.stop().await;
+        }
+    }
+}
+
+fn question(intent: &Intent, asked: &Asked) -> Question {
+    Question {
+        topic: intent.pair.topic.topic().as_str().to_owned(),
+        method: asked.method.to_string(),
+        target: asked.target.clone(),
+        scheme: asked.scheme.to_owned(),
+        http_version: asked.http_version.to_owned(),
+        client: Some(asked.client.clone()).filter(|client| client != "-"),
+        headers: asked.headers.clone(),
+        body: asked.body.clone(),
     }
 }
 

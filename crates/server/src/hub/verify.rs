@@ -20,8 +20,8 @@ use super::desk::Desk;
 use super::door::Asked;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
-/// How long an authenticator may think. Its own timeout ends it before, as a rule.
-const VERDICT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long an authenticator may think. Its own timeout, of five minutes at most, ends it before.
+const VERDICT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(330);
 
 /// Requests whose client waits for an answer.
 #[derive(Debug, Default)]

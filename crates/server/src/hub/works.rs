@@ -206,6 +206,9 @@ async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
     if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
         info!("some webhooks were not answered in time; they are sent again at the next start");
     }
+    for desk in desks.values() {
+        desk.options.judge.stop().await;
+    }
 }
 
 /// Tells every hub what is new in the log, in its order, for ever.

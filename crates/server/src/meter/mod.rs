@@ -74,6 +74,14 @@ meters! {
         accept_exhausted = "stentor_accept_exhausted_total",
         /// Tasks that panicked; the others went on.
         tasks_panicked = "stentor_tasks_panicked_total",
+        /// Requests for subscriptions that an authenticator function was asked about.
+        function_questions = "stentor_function_questions_total",
+        /// Those that ended in an exception of the function, or in a result that is not allowed.
+        function_failures = "stentor_function_failures_total",
+        /// Those that had no verdict in time, or nobody to give one.
+        function_silences = "stentor_function_silences_total",
+        /// Worker processes of authenticator functions that crashed, hung or were replaced.
+        function_workers_ended = "stentor_function_workers_ended_total",
     }
     gauges {
         /// WebSocket connections that are open.

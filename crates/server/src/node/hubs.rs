@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use super::wiring::internal_identity;
 use crate::clock::Clock;
 use crate::config::{
-    self, AuthenticatorConfig, BridgeConfig, BridgeRule, HubConfig, NodeConfig, PathConfig, StoreConfig, StoreKind,
-    TransportKind,
+    self, AuthenticatorConfig, BridgeConfig, BridgeRule, FunctionCode, FunctionConfig, HubConfig, NodeConfig,
+    PathConfig, StoreConfig, StoreKind, TransportKind,
 };
 use crate::courier;
 use crate::hub::{Bridge, CROSSERS_MAX, Hub, Judge, Options, Settings, Works};
 use crate::meter::Meters;
 use crate::realm::{Crossing, Directory, Realm, Rule};
+use crate::sidecar::{self, Sidecar, Source};
 
 /// The hubs of a node.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ pub(super) fn start(
     let mut crossings = HashMap::new();
     let mut all = Vec::new();
     for (hub, url, directory) in found {
-        let mut options = options(hub, url)?;
+        let mut options = options(hub, url, meters)?;
         options.bridge = hub.bridge.as_ref().map(|one| bridge(one, directory, &mut crossings, seed())).transpose()?;
         all.push(options);
     }
@@ -140,7 +141,7 @@ fn settings(config: &StoreConfig) -> Settings {
     Settings { file, limits: config.limits.clone() }
 }
 
-fn options(config: &HubConfig, url: String) -> Result<Options, String> {
+fn options(config: &HubConfig, url: String, meters: &Arc<Meters>) -> Result<Options, String> {
     let name = &config.name;
     let mut websub = config.options.clone();
     websub.hub_url = url;
@@ -158,6 +159,10 @@ fn options(config: &HubConfig, url: String) -> Result<Options, String> {
             AuthenticatorConfig::Forward { url, timeout } => {
                 Judge::Forward { url: url.as_str().into(), timeout: *timeout }
             }
+            AuthenticatorConfig::Function(function) => {
+                let fault = |error| format!("hub {name}: there is no thread for its authenticator: {error}");
+                Judge::Function(Sidecar::start(sidecar_options(name, function), Arc::clone(meters)).map_err(fault)?)
+            }
         },
         bridge: None,
         pings: config.pings.clone(),
@@ -165,4 +170,32 @@ fn options(config: &HubConfig, url: String) -> Result<Options, String> {
         connect_timeout: config.connect_timeout,
         roots: Arc::new(courier::roots(config.certificate_authorities.as_deref())?),
     })
+}
+
+/// What the function of a hub needs to run.
+#[must_use]
+pub(crate) fn sidecar_options(hub: &str, config: &FunctionConfig) -> sidecar::Options {
+    let node_dir = std::path::absolute(&config.node_dir).unwrap_or_else(|_| config.node_dir.clone());
+    let above = node_dir.parent().and_then(|dir| dir.file_name());
+    sidecar::Options {
+        hub: hub.to_owned(),
+        tenant: above.map_or_else(|| "stentor".to_owned(), |name| name.to_string_lossy().into_owned()),
+        source: function_source(config),
+        requirements: config.requirements.clone(),
+        config: config.config.clone(),
+        timeout: config.timeout,
+        workers: config.workers,
+        python: config.python.clone(),
+        memory_bytes_max: config.memory_bytes_max,
+        node_dir,
+    }
+}
+
+/// Where the code of a function is.
+#[must_use]
+pub(super) fn function_source(config: &FunctionConfig) -> Source {
+    match &config.code {
+        FunctionCode::Inline { code, .. } => Source::Inline { code: code.clone() },
+        FunctionCode::Named { name, .. } => Source::named(name, &config.node_dir),
+    }
 }

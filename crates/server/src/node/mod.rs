@@ -8,4 +8,5 @@ mod run;
 pub mod tls;
 pub mod wiring;
 
+pub(crate) use hubs::sidecar_options;
 pub use run::{DRAIN_TIMEOUT, Open, Running, Settings, StartError, start};

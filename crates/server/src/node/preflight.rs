@@ -5,15 +5,37 @@ use std::net::ToSocketAddrs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use super::hubs::function_source;
 use super::tls;
-use crate::config::{EndpointConfig, IpVersion, NodeConfig, PathConfig, TransportConfig, TransportKind};
+use crate::config::{
+    AuthenticatorConfig, EndpointConfig, FunctionCode, FunctionConfig, IpVersion, NodeConfig, PathConfig,
+    TransportConfig, TransportKind,
+};
+use crate::sidecar;
 
 /// Octets of a Unix socket's path: `sun_path` has 108 with the zero behind it.
 const SOCKET_PATH_MAX: usize = 107;
 
+/// Something that would keep the node from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The line of the configuration, from 1; 0 where it is not known.
+    pub line: usize,
+    /// The place in the configuration.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl From<(String, String)> for Fault {
+    fn from((path, message): (String, String)) -> Self {
+        Self { line: 0, path, message }
+    }
+}
+
 /// Everything that would keep the node from starting, each with its place.
 #[must_use]
-pub fn faults(config: &NodeConfig) -> Vec<(String, String)> {
+pub fn faults(config: &NodeConfig) -> Vec<Fault> {
     let mut faults = Vec::new();
     for router in &config.routers {
         for (at, transport) in router.transports.iter().enumerate() {
@@ -24,19 +46,19 @@ pub fn faults(config: &NodeConfig) -> Vec<(String, String)> {
     faults
 }
 
-fn check(transport: &TransportConfig, place: &str, faults: &mut Vec<(String, String)>) {
+fn check(transport: &TransportConfig, place: &str, faults: &mut Vec<Fault>) {
     match &transport.endpoint {
         EndpointConfig::Tcp { interface, version, tls, .. } => {
             if let Some(Err(message)) = interface.as_ref().map(|name| resolve(name, *version)) {
-                faults.push((format!("{place}.endpoint.interface"), message));
+                faults.push((format!("{place}.endpoint.interface"), message).into());
             }
             if let Some(Err(message)) = tls.as_ref().map(tls::acceptor) {
-                faults.push((format!("{place}.endpoint.tls"), message));
+                faults.push((format!("{place}.endpoint.tls"), message).into());
             }
         }
         EndpointConfig::Unix { path, .. } => {
             if let Err(message) = socket_path(path) {
-                faults.push((format!("{place}.endpoint.path"), message));
+                faults.push((format!("{place}.endpoint.path"), message).into());
             }
         }
     }
@@ -45,20 +67,41 @@ fn check(transport: &TransportConfig, place: &str, faults: &mut Vec<(String, Str
     }
 }
 
-fn services(paths: &[(String, PathConfig)], place: &str, faults: &mut Vec<(String, String)>) {
+fn services(paths: &[(String, PathConfig)], place: &str, faults: &mut Vec<Fault>) {
     for (path, service) in paths {
         let place = format!("{place}.paths[\"{path}\"]");
         match service {
             PathConfig::Static { directory, .. } if !directory.is_dir() => {
-                faults.push((format!("{place}.directory"), format!("{} is no directory", directory.display())));
+                faults.push((format!("{place}.directory"), format!("{} is no directory", directory.display())).into());
             }
             PathConfig::Redirect { url } if url.chars().any(char::is_control) => {
-                faults.push((format!("{place}.url"), "must not have control characters".to_owned()));
+                faults.push((format!("{place}.url"), "must not have control characters".to_owned()).into());
+            }
+            PathConfig::WebSubHub(hub) => {
+                if let AuthenticatorConfig::Function(function) = &hub.authenticator {
+                    faults.extend(code(function, &place).err());
+                }
             }
             PathConfig::Nested { paths } => services(paths, &place, faults),
             _ => {}
         }
     }
+}
+
+/// Whether an authenticator's code is one function and nothing else.
+fn code(function: &FunctionConfig, place: &str) -> Result<(), Fault> {
+    let line = function.code.line();
+    let fault = |path: &str, message| Fault { line, path: format!("{place}.authenticator.{path}"), message };
+    let source = function_source(function);
+    let text = source.read().map_err(|sentence| fault("name", sentence))?;
+    sidecar::check(&text, &function.python).map_err(|found| match &function.code {
+        FunctionCode::Inline { .. } => {
+            fault("inline", format!("line {} of the function: {}", found.line, found.reason))
+        }
+        FunctionCode::Named { name, .. } => {
+            fault("name", format!("functions/{name}.py, line {}: {}", found.line, found.reason))
+        }
+    })
 }
 
 fn resolve(name: &str, version: Option<IpVersion>) -> Result<(), String> {

@@ -1,5 +1,7 @@
 """Subscribes to a topic and prints each webhook. Usage: python subscribe.py [TOPIC [PORT]]
 
+Where a hub wants a bearer token, it is taken from the environment variable HUB_TOKEN.
+
 Nothing but the topic's URL has to be known: the topic says which hub it has. Ctrl-C unsubscribes.
 """
 
@@ -7,6 +9,7 @@ import collections
 import hashlib
 import hmac
 import http.server
+import os
 import re
 import secrets
 import sys
@@ -101,8 +104,11 @@ def ask(hub, mode, topic, callback):
     fields = {"hub.mode": mode, "hub.topic": topic, "hub.callback": callback}
     if mode == "subscribe":
         fields["hub.secret"] = SECRET
+    request = urllib.request.Request(hub, urllib.parse.urlencode(fields).encode("ascii"))
+    if "HUB_TOKEN" in os.environ:
+        request.add_header("Authorization", "Bearer " + os.environ["HUB_TOKEN"])
     try:
-        OPENER.open(hub, urllib.parse.urlencode(fields).encode("ascii"), timeout=10).close()
+        OPENER.open(request, timeout=10).close()
     except urllib.error.HTTPError as refusal:
         reason = refusal.read().decode("utf-8", "replace").strip()
         raise RuntimeError("the hub refuses with status {}: {}".format(refusal.code, reason)) from None

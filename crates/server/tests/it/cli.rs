@@ -159,12 +159,12 @@ fn version_help_and_mistakes() {
 fn templates_become_nodes_that_check() {
     let dir = tempfile::tempdir().unwrap();
     let (listed, _) = run(dir.path(), &["templates"], 0);
-    for name in ["default", "pusher", "hub", "push-everywhere"] {
+    for name in ["default", "pusher", "hub", "hub-with-authenticator", "push-everywhere"] {
         assert!(listed.contains(name), "{listed}");
         let (out, err) = run(dir.path(), &["init", "--template", name, "--appdir", name], 0);
         assert!(out.contains("Application template initialized") && err.is_empty(), "{out} {err}");
         let app = dir.path().join(name);
-        let page: &[&str] = if name == "hub" { &[] } else { &["web/index.html", "web/wamp.js"] };
+        let page: &[&str] = if name.starts_with("hub") { &[] } else { &["web/index.html", "web/wamp.js"] };
         for file in [".stentor/config.json", "README.md"].iter().chain(page) {
             assert!(app.join(file).is_file(), "{name}/{file}");
             assert!(out.contains(file), "{out}");

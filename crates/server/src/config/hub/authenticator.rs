@@ -4,6 +4,7 @@ use super::super::endpoint::Sort;
 use super::super::gate::secret;
 use super::super::path::Scope;
 use super::super::reader::{Cursor, Dict};
+use super::function::{self, FunctionConfig};
 use std::time::Duration;
 use stentor_websub::address::Address;
 use stentor_websub::authenticator::scope::{SCOPES_MAX, ScopeFault, Scopes};
@@ -25,11 +26,13 @@ pub enum AuthenticatorConfig {
         /// How long its answer may take; after that the request is refused.
         timeout: Duration,
     },
+    /// Python of the operator.
+    Function(Box<FunctionConfig>),
 }
 
 const TYPES: Sort<'static> = Sort {
     noun: "authenticator type",
-    known: &["static", "forward", "allow-all", "insecure-allow-all", "none"],
+    known: &["static", "forward", "function", "allow-all", "insecure-allow-all", "none"],
     unsupported: &[],
 };
 
@@ -41,7 +44,16 @@ const TIMEOUT_MS_MAX: u64 = 300_000;
 
 /// Reads the authenticator of a hub. `None` with a fault, so that a misspelt one does not turn into another.
 pub(super) fn read(parent: &mut Dict<'_>, scope: Scope<'_, '_>) -> Option<AuthenticatorConfig> {
-    let Some(cursor) = parent.take("authenticator") else {
+    let beside = function::read_beside(parent);
+    let cursor = parent.take("authenticator");
+    if let Some(function) = beside {
+        if let Some(cursor) = cursor {
+            cursor.fault("stands beside 'inline_api_authenticator' or 'managed_api_authenticator'; write one of them");
+            return None;
+        }
+        return function.map(|found| AuthenticatorConfig::Function(Box::new(found)));
+    }
+    let Some(cursor) = cursor else {
         parent.advise("without an 'authenticator' this hub denies every subscription");
         return Some(AuthenticatorConfig::None);
     };
@@ -63,12 +75,7 @@ pub(super) fn read(parent: &mut Dict<'_>, scope: Scope<'_, '_>) -> Option<Authen
         "allow-all" => Some(AuthenticatorConfig::AllowAll),
         "static" => dict.need("tokens").and_then(|list| tokens(&list)).map(AuthenticatorConfig::Static),
         "forward" => forward(&mut dict),
-        "function" => {
-            kind.fault(
-                "authenticator type 'function' (Python) is not there yet; 'forward' asks an HTTP endpoint of yours",
-            );
-            return None;
-        }
+        "function" => function::read(&mut dict).map(|found| AuthenticatorConfig::Function(Box::new(found))),
         other => {
             kind.fault(TYPES.refusal(other));
             return None;

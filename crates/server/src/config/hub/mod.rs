@@ -7,11 +7,13 @@
 mod authenticator;
 mod bridge;
 mod census;
+mod function;
 mod options;
 
 pub use authenticator::AuthenticatorConfig;
 pub use bridge::{BridgeConfig, BridgeRule};
 pub(super) use census::Census;
+pub use function::{FunctionCode, FunctionConfig};
 
 use super::gate::{self, GateOptions};
 use super::path::Scope;

@@ -384,10 +384,7 @@ fn faults_of_authenticators() {
     };
     authenticator("", &[": missing required key 'type'"]);
     authenticator(r#""type": "statics""#, &[".type: unknown authenticator type 'statics'; did you mean 'static'?"]);
-    authenticator(
-        r#""type": "function", "code": "x""#,
-        &[".type: authenticator type 'function' (Python) is not there yet; 'forward' asks an HTTP endpoint of yours"],
-    );
+    authenticator(r#""type": "function", "name": "x", "code": "x""#, &[": unknown key 'code'"]);
     authenticator(
         r#""type": "allow-all""#,
         &[

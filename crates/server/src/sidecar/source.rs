@@ -1,0 +1,293 @@
+//! Where the code of a function is, and whether it is one function and nothing else.
+//!
+//! A function with a name is a file that may change while the node runs: whoever asks looks whether it did.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::package::{CHECK, READY};
+
+/// Octets of a function. A program that is larger belongs into a package, which `requirements` can name.
+const CODE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where the code of a function is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the configuration.
+    Inline {
+        /// The code.
+        code: String,
+    },
+    /// In a file of the node directory, or where that is not there, in the library of the server.
+    Named {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What is wrong with a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeFault {
+    /// The line, from 1; 0 where all of it is meant.
+    pub line: usize,
+    /// A sentence without a full stop.
+    pub reason: String,
+}
+
+/// By what a change of a file shows. Contents may change within a tick of the clock, but then hardly in length, and an
+/// editor that writes a new file gives it a new number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: (i64, i64),
+    length: u64,
+    file: u64,
+}
+
+impl Source {
+    /// The function of this name.
+    #[must_use]
+    pub fn named(name: &str, node_dir: &Path) -> Self {
+        Self::Named { name: name.to_owned(), path: node_dir.join("functions").join(format!("{name}.py")) }
+    }
+
+    /// Its name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Inline { .. } => "inline",
+            Self::Named { name, .. } => name,
+        }
+    }
+
+    /// What Python calls its file.
+    pub(super) fn file(&self) -> String {
+        match self {
+            Self::Inline { .. } => "<inline authenticator>".to_owned(),
+            Self::Named { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// When it changed.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let Self::Named { path, .. } = self else { return None };
+        let found = fs::metadata(path).ok()?;
+        Some(Stamp { modified: (found.mtime(), found.mtime_nsec()), length: found.len(), file: found.ino() })
+    }
+
+    /// The code as it is now.
+    ///
+    /// # Errors
+    /// A sentence when there is none.
+    pub fn read(&self) -> Result<String, String> {
+        let (name, path) = match self {
+            Self::Inline { code } => return Ok(code.clone()),
+            Self::Named { name, path } => (name, path),
+        };
+        match fs::metadata(path) {
+            Ok(found) if found.len() > CODE_BYTES_MAX => {
+                Err(format!("{} is longer than {CODE_BYTES_MAX} octets", path.display()))
+            }
+            Ok(_) => fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Hosted hubs put this before the names of their own functions.
+                let short = name.strip_prefix("echo.").unwrap_or(name);
+                let ready = READY.iter().find(|ready| ready.name == short);
+                ready.map(|ready| ready.code.to_owned()).ok_or_else(|| {
+                    let known = READY.map(|ready| ready.name).join(", ");
+                    format!("there is no function '{name}': no file {}, and the library has {known}", path.display())
+                })
+            }
+            Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        }
+    }
+}
+
+/// The specifiers that a function names by itself, as scripts do in their comments:
+///
+/// ```text
+/// # /// script
+/// # dependencies = ["pyjwt[crypto]"]
+/// # ///
+/// ```
+pub(super) fn dependencies(code: &str) -> Vec<String> {
+    let lines = code.lines().skip_while(|line| line.trim_end() != "# /// script").skip(1);
+    let block: String = lines.take_while(|line| line.starts_with('#') && line.trim_end() != "# ///").collect();
+    let Some((_, list)) = block.split_once("dependencies") else { return Vec::new() };
+    let Some((_, list)) = list.split_once('[') else { return Vec::new() };
+    // Within the texts there may be brackets, so the list ends outside of quotation marks.
+    let mut found = Vec::new();
+    let mut rest = list;
+    loop {
+        let Some(start) = rest.find(['"', '\'', ']']) else { return found };
+        let quote = rest[start..].chars().next().expect("a place that was found has a character");
+        if quote == ']' {
+            return found;
+        }
+        let Some((text, behind)) = rest[start + 1..].split_once(quote) else { return found };
+        found.push(text.to_owned());
+        rest = behind;
+    }
+}
+
+/// Whether the code is exactly one function. Asks the interpreter, and does its best where there is none.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(code: &str, python: &Path) -> Result<(), CodeFault> {
+    match ask_python(code, python) {
+        Some(fault) => fault.map_or(Ok(()), Err),
+        None => rough_check(code),
+    }
+}
+
+/// What an interpreter says; nothing when there is none that answers.
+fn ask_python(code: &str, python: &Path) -> Option<Option<CodeFault>> {
+    let mut command = Command::new(python);
+    command.args(["-I", "-c", CHECK]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    // All of it is read before anything is said, so neither side waits for the other.
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(code.as_bytes()));
+    let output = child.wait_with_output().ok()?;
+    written?.ok()?;
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let Some(reason) = said["reason"].as_str() else { return Some(None) };
+    let line = said["line"].as_u64().and_then(|line| usize::try_from(line).ok()).unwrap_or(0);
+    Some(Some(CodeFault { line, reason: reason.to_owned() }))
+}
+
+/// The same without Python: looks at the statements that begin a line outside of brackets and texts.
+fn rough_check(code: &str) -> Result<(), CodeFault> {
+    let mut count = 0;
+    for (line, text) in statements(code) {
+        let fault = |reason: &str| Err(CodeFault { line, reason: reason.to_owned() });
+        let is_def = text.starts_with("def ") || text.starts_with("async def ");
+        if is_def && count > 0 {
+            return fault("there is a second function; exactly one def is allowed, so put it inside");
+        }
+        if !is_def && !text.starts_with('@') {
+            return fault("there is code outside of the function; only one def is allowed, so put it inside");
+        }
+        count += usize::from(is_def);
+    }
+    let reason = "there is no function; exactly one def or async def is needed".to_owned();
+    if count == 0 { Err(CodeFault { line: 1, reason }) } else { Ok(()) }
+}
+
+/// The beginnings of statements in the first column, with their lines.
+fn statements(code: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let (mut depth, mut text_end, mut continued) = (0_usize, None::<&str>, false);
+    for (number, line) in code.lines().enumerate() {
+        let begins = depth == 0 && text_end.is_none() && !continued;
+        if begins && line.starts_with(|first: char| !first.is_whitespace() && first != '#') {
+            found.push((number + 1, line));
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            if let Some(end) = text_end {
+                let Some(at) = rest.find(end) else { break };
+                rest = &rest[at + end.len()..];
+                text_end = None;
+                continue;
+            }
+            let opening = ["\"\"\"", "'''"].into_iter().find(|quote| rest.starts_with(quote));
+            if let Some(quote) = opening {
+                text_end = Some(quote);
+                rest = &rest[3..];
+                continue;
+            }
+            let first = rest.chars().next().expect("it is not empty");
+            rest = &rest[first.len_utf8()..];
+            match first {
+                '#' => break,
+                '(' | '[' | '{' => depth += 1,
+                ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                '"' | '\'' => rest = behind_text(rest, first),
+                _ => {}
+            }
+        }
+        continued = text_end.is_none() && line.ends_with('\\');
+    }
+    found
+}
+
+/// What follows a text of one line whose opening quotation mark has been read.
+fn behind_text(rest: &str, quote: char) -> &str {
+    let mut escaped = false;
+    for (at, letter) in rest.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if letter == quote => return &rest[at + letter.len_utf8()..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "# a comment\n\n@x\nasync def f(\n    *, context,\nrequest, **k):\n    \"\"\"text\nmore\"\"\"\n    a = '('\n";
+
+    #[test]
+    fn one_function_and_nothing_else() {
+        let check_both = |code: &str, expected: Option<(usize, &str)>| {
+            for (who, found) in [("rough", rough_check(code)), ("python", check(code, Path::new("python3")))] {
+                match (&found, expected) {
+                    (Ok(()), None) => {}
+                    (Err(fault), Some((line, part))) if fault.line == line && fault.reason.contains(part) => {}
+                    _ => panic!("{who}: {code:?}: {found:?}"),
+                }
+            }
+        };
+        check_both(GOOD, None);
+        check_both("def f(*, context, request, **kwargs):\n  return None", None);
+        check_both("", Some((1, "no function")));
+        check_both("import os\ndef f(*, context, request): pass", Some((1, "outside")));
+        check_both("def f(**k): pass\nx = 1", Some((2, "outside")));
+        check_both("def f(**k): pass\n\ndef g(**k): pass", Some((3, "second")));
+        check_both("async def f(**k):\n  a = '''\ndef g(): pass\n'''", None);
+    }
+
+    #[test]
+    fn without_python_the_rough_check_stands_in() {
+        let nowhere = Path::new("/nonexistent/python");
+        assert_eq!(check(GOOD, nowhere), Ok(()));
+        assert_eq!(check("x = 1", nowhere).unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn functions_name_what_they_need() {
+        let check = |code: &str, expected: &[&str]| assert_eq!(dependencies(code), expected, "{code}");
+        check(
+            "# /// script\n# dependencies = [\"pyjwt[crypto]\", 'httpx>=0.2']\n# ///\ndef f(): pass",
+            &["pyjwt[crypto]", "httpx>=0.2"],
+        );
+        check("# /// script\n# dependencies = [\n#   \"a\",\n# ]\n# ///\n", &["a"]);
+        check("# dependencies = [\"a\"]\n", &[]);
+        check("# /// script\n# ///\n# dependencies = [\"a\"]\n", &[]);
+    }
+
+    #[test]
+    fn a_file_goes_before_the_library() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::named("basic", dir.path());
+        assert_eq!(source.stamp(), None);
+        assert!(source.read().unwrap().contains("def authenticator"));
+        assert!(Source::named("echo.bearer", dir.path()).read().is_ok());
+        let fault = Source::named("mine", dir.path()).read().unwrap_err();
+        assert!(fault.contains("basic, bearer, jwt"), "{fault}");
+        fs::create_dir(dir.path().join("functions")).unwrap();
+        fs::write(dir.path().join("functions/basic.py"), "mine").unwrap();
+        assert_eq!(source.read().unwrap(), "mine");
+        assert!(source.stamp().is_some());
+    }
+}

@@ -1,0 +1,522 @@
+//! Authenticator functions with the real Python, the real FastAPI and real processes.
+//!
+//! Environments are kept under the target directory, so that the packages are fetched once and not for each test.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stentor::meter::Meters;
+use stentor::sidecar::{Condition, Options, Question, Sidecar, Source};
+use stentor_websub::authenticator::{Response, TopicVerdict, Verdict};
+use tempfile::TempDir;
+
+use crate::house::soon;
+
+/// Fetching packages takes as long as it takes.
+const SETUP_PATIENCE: Duration = Duration::from_secs(600);
+
+/// What most functions of these tests begin with.
+const IMPORTS: &str = "
+    from fastapi import HTTPException
+    from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, UnauthenticatedUser
+    class User(SimpleUser):
+        @property
+        def identity(self):
+            return self.username
+    authorization = request.headers.get('authorization', '')
+";
+
+/// A node directory whose environments are those of all tests.
+pub(crate) fn node_dir() -> TempDir {
+    let found = std::process::Command::new("python3").args(["-c", "import venv, ensurepip"]).output();
+    assert!(
+        found.is_ok_and(|output| output.status.success()),
+        "these tests need Python 3.9 or later with venv and pip: install python3, python3-venv and python3-pip"
+    );
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("functions-env");
+    std::fs::create_dir_all(&shared).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(shared, dir.path().join("functions-env")).unwrap();
+    dir
+}
+
+/// A function at work.
+pub(crate) struct Function {
+    pub(crate) sidecar: Sidecar,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) dir: Arc<TempDir>,
+}
+
+/// The whole code of a function with this body.
+pub(crate) fn code(kind: &str, body: &str) -> String {
+    let body = body.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    format!("{kind} authenticator(*, context, request, **kwargs):{IMPORTS}{body}")
+}
+
+fn options(dir: &Path, code: String) -> Options {
+    Options {
+        hub: "hub".to_owned(),
+        tenant: "tenant".to_owned(),
+        source: Source::Inline { code },
+        requirements: Vec::new(),
+        config: json!({"colour": "red"}),
+        timeout: Duration::from_secs(10),
+        workers: 1,
+        python: PathBuf::from("python3"),
+        memory_bytes_max: 1 << 30,
+        node_dir: dir.to_owned(),
+    }
+}
+
+impl Function {
+    pub(crate) async fn start(body: &str) -> Self {
+        Self::tuned(body, |_| {}).await
+    }
+
+    pub(crate) async fn tuned(body: &str, tune: impl FnOnce(&mut Options)) -> Self {
+        Self::of(code("def", body), tune).await
+    }
+
+    pub(crate) async fn of(code: String, tune: impl FnOnce(&mut Options)) -> Self {
+        let dir = Arc::new(node_dir());
+        let mut options = options(dir.path(), code);
+        tune(&mut options);
+        Self::run(dir, options).await
+    }
+
+    async fn run(dir: Arc<TempDir>, options: Options) -> Self {
+        let meters = Arc::<Meters>::default();
+        let sidecar = Sidecar::start(options, Arc::clone(&meters)).unwrap();
+        let mut condition = sidecar.condition();
+        let ready = tokio::time::timeout(SETUP_PATIENCE, condition.wait_for(|now| *now != Condition::Preparing)).await;
+        let ready = ready.expect("the environment is not made in time").unwrap().clone();
+        assert_eq!(ready, Condition::Serving);
+        Self { sidecar, meters, dir }
+    }
+
+    pub(crate) async fn ask(&self) -> Verdict {
+        self.ask_as("").await
+    }
+
+    async fn ask_as(&self, authorization: &str) -> Verdict {
+        self.ask_for("https://example.com/a", authorization).await
+    }
+
+    async fn ask_for(&self, topic: &str, authorization: &str) -> Verdict {
+        soon("a verdict", self.sidecar.ask(question(topic, authorization))).await
+    }
+
+    /// Asks until there is another verdict than none.
+    async fn ask_until_available(&self, authorization: &str) -> Verdict {
+        soon("a worker", async {
+            loop {
+                match self.sidecar.ask(question("https://example.com/a", authorization)).await {
+                    Verdict::Unavailable => tokio::task::yield_now().await,
+                    verdict => return verdict,
+                }
+            }
+        })
+        .await
+    }
+}
+
+pub(crate) fn question(topic: &str, authorization: &str) -> Question {
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Question {
+        topic: topic.to_owned(),
+        method: "POST".to_owned(),
+        target: "/hub?key=a%20b".to_owned(),
+        scheme: "https".to_owned(),
+        http_version: "1.1".to_owned(),
+        client: Some("192.0.2.7".to_owned()),
+        headers: vec![
+            field("host", "hub.example:8443"),
+            field("content-type", "application/x-www-form-urlencoded"),
+            field("authorization", authorization),
+        ],
+        body: "hub.mode=subscribe&hub.topic=https%3A%2F%2Fexample.com%2Fa".into(),
+    }
+}
+
+/// The identity of somebody who is let in.
+#[track_caller]
+pub(crate) fn identity(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Authenticated { identity, topic: TopicVerdict::Allowed } => identity.as_str().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn dictated(verdict: Verdict) -> Response {
+    match verdict {
+        Verdict::Dictated(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One function with a result for each word.
+const RESULTS: &str = "
+scopes = AuthCredentials([r'http[s]?://.*'])
+if authorization == 'none': return None
+if authorization == 'right': return scopes, User('foobar')
+if authorization == 'prefix': return AuthCredentials(['https://example.com/']), User('foobar')
+if authorization == 'nothing': return AuthCredentials([]), User('foobar')
+if authorization == 'stranger': return scopes, UnauthenticatedUser()
+if authorization == 'number': return 5
+if authorization == 'list': return [scopes, User('a')]
+if authorization == 'alone': return scopes
+if authorization == 'turned': return User('a'), scopes
+if authorization == 'bare': return scopes, BaseUser()
+if authorization == 'anonymous': return scopes, User('')
+if authorization == 'long': return scopes, User('x' * 2000)
+if authorization == 'broken': return AuthCredentials(['(']), User('a')
+if authorization == 'many': return AuthCredentials(['x'] * 1000000), User('a')
+if authorization == 'huge': return AuthCredentials(['x' * 100000000]), User('a')
+if authorization == 'teapot': raise HTTPException(418, {'why': 'tea'}, {'X-Kind': 'green'})
+if authorization == 'header': raise HTTPException(400, 'x', {'X-Kind': 'a\\r\\nX-Other: b'})
+if authorization == 'status': raise HTTPException(99, 'x')
+if authorization == 'detail': raise HTTPException(400, object())
+if authorization == 'value': raise ValueError('a secret that nobody may see')
+if authorization == 'exit': raise SystemExit(3)
+if authorization == 'recursion':
+    def deep(): deep()
+    deep()
+";
+
+async fn check_results(kind: &str) {
+    let function = Function::of(code(kind, RESULTS), |_| {}).await;
+    let check =
+        async |word: &str, expected: Verdict| assert_eq!(function.ask_as(word).await, expected, "{kind} {word}");
+    check("none", Verdict::Nobody).await;
+    assert_eq!(identity(function.ask_as("right").await), "foobar");
+    assert_eq!(identity(function.ask_for("http://elsewhere/", "right").await), "foobar");
+    for word in ["prefix", "nothing"] {
+        let Verdict::Authenticated { topic, .. } = function.ask_as(word).await else { panic!("{word}") };
+        assert_eq!(topic, TopicVerdict::Denied, "a scope matches the whole topic");
+    }
+    check("stranger", Verdict::Unauthenticated).await;
+    let wrong = ["number", "list", "alone", "turned", "bare", "anonymous", "long", "broken", "many", "huge"];
+    let raised = ["header", "status", "detail", "value", "exit", "recursion"];
+    for word in wrong.into_iter().chain(raised) {
+        check(word, Verdict::Failed).await;
+    }
+    assert_eq!(function.meters.function_failures.get(), 16);
+    let teapot = dictated(function.ask_as("teapot").await);
+    assert_eq!(
+        (teapot.status, String::from_utf8(teapot.body).unwrap()),
+        (418, r#"{"detail":{"why":"tea"}}"#.to_owned())
+    );
+    assert!(teapot.headers.contains(&("X-Kind".to_owned(), "green".to_owned())), "{:?}", teapot.headers);
+    assert_eq!(function.meters.function_workers_ended.get(), 0, "none of that ends a worker");
+}
+
+#[tokio::test]
+async fn each_result_of_a_plain_function() {
+    check_results("def").await;
+}
+
+#[tokio::test]
+async fn each_result_of_an_async_function() {
+    check_results("async def").await;
+}
+
+#[tokio::test]
+async fn the_request_is_that_of_fastapi() {
+    let body = "
+import fastapi
+assert type(request) is fastapi.Request
+form = await request.form()
+seen = [request.method, str(request.url), request.query_params['key'], request.client.host, form['hub.topic'],
+        (await request.body()).decode()[:8], request.headers['host'], request.url.scheme, request.url.port]
+seen += [context.config['colour'], context.node, context.tenant, context.logger.name]
+return AuthCredentials(['.*']), User('|'.join(map(str, seen)))";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    let expected = "POST|https://hub.example:8443/hub?key=a%20b|a b|192.0.2.7|https://example.com/a|hub.mode|hub.example:8443\
+                    |https|8443|red|hub|tenant|inline";
+    assert_eq!(identity(function.ask().await), expected);
+}
+
+#[tokio::test]
+async fn the_context_lives_as_long_as_the_process_and_the_table_longer() {
+    let body = "
+with context:
+    assert context.locked()
+    context.count = getattr(context, 'count', 0) + 1
+with context.table as table:
+    table['count'] = table.get('count', 0) + 1
+    table.setdefault('list', []).append(1)
+context.table.update(a=1, b={'c': [None]})
+assert context.table.pop('a') == 1 and 'a' not in context.table and context.table['b'] == {'c': [None]}
+assert sorted(context.table) == ['b', 'count', 'list'] and len(context.table) == 3
+return AuthCredentials(['.*']), User('{} {}'.format(context.count, context.table['count']))";
+    let function = Function::start(body).await;
+    for expected in ["1 1", "2 2", "3 3"] {
+        assert_eq!(identity(function.ask().await), expected);
+    }
+    function.sidecar.stop().await;
+    assert_eq!(function.ask().await, Verdict::Unavailable);
+    let again = Function::run(Arc::clone(&function.dir), options(function.dir.path(), code("def", body))).await;
+    assert_eq!(identity(again.ask().await), "1 4");
+}
+
+#[tokio::test]
+async fn two_functions_have_requirements_that_exclude_each_other() {
+    let version = |requirement: &str| {
+        let requirement = requirement.to_owned();
+        let body = "import idna, sys\nreturn AuthCredentials(['.*']), User(idna.__version__)";
+        Function::tuned(body, move |options| options.requirements = vec![requirement])
+    };
+    let (old, new) = (version("idna==3.4").await, version("idna==3.7").await);
+    assert_eq!(identity(old.ask().await), "3.4");
+    assert_eq!(identity(new.ask().await), "3.7");
+}
+
+#[tokio::test]
+async fn requirements_that_cannot_be_had_deny() {
+    let dir = node_dir();
+    let mut options = options(dir.path(), code("def", "return None"));
+    options.requirements = vec!["stentor-nothing @ file:///nonexistent/package.whl".to_owned()];
+    let sidecar = Sidecar::start(options, Arc::default()).unwrap();
+    let mut condition = sidecar.condition();
+    let failed = tokio::time::timeout(SETUP_PATIENCE, condition.wait_for(|now| *now != Condition::Preparing)).await;
+    let Condition::Failed(sentence) = failed.unwrap().unwrap().clone() else { panic!("it was made") };
+    assert!(sentence.contains("package.whl"), "{sentence}");
+    assert_eq!(sidecar.ask(question("https://example.com/a", "")).await, Verdict::Unavailable);
+}
+
+#[tokio::test]
+async fn an_environment_that_is_there_needs_no_network() {
+    drop(Function::start("return None").await);
+    // What would have to fetch something fails.
+    let guard = tempfile::tempdir().unwrap();
+    let python = guard.path().join("python3");
+    std::fs::write(&python, "#!/bin/sh\ncase \"$*\" in *pip*|*venv*) exit 9;; esac\nexec python3 \"$@\"\n").unwrap();
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let function = Function::tuned("return None", |options| options.python = python).await;
+    assert_eq!(function.ask().await, Verdict::Nobody);
+}
+
+#[tokio::test]
+async fn sleeping_past_the_deadline_is_a_denial() {
+    for (kind, pause) in
+        [("def", "import time; time.sleep(30)"), ("async def", "import asyncio; await asyncio.sleep(30)")]
+    {
+        let body = format!("if authorization == 'slow': {pause}\nreturn None");
+        let function = Function::of(code(kind, &body), |options| options.timeout = Duration::from_secs(4)).await;
+        let since = std::time::Instant::now();
+        let slow = function.ask_as("slow");
+        let (slow, quick) = tokio::join!(slow, function.ask());
+        assert_eq!((slow, quick), (Verdict::Unavailable, Verdict::Nobody), "{kind}");
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+        assert_eq!(function.ask().await, Verdict::Nobody, "the worker goes on");
+        assert_eq!(function.meters.function_silences.get(), 1);
+    }
+}
+
+#[tokio::test]
+async fn threads_that_do_not_come_back_cost_the_worker() {
+    let body = "import time\nif authorization == 'slow': time.sleep(600)\nreturn None";
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(1)).await;
+    let slow = (0..8).map(|_| function.sidecar.ask(question("https://example.com/a", "slow")));
+    for verdict in join_all(slow).await {
+        assert_eq!(verdict, Verdict::Unavailable);
+    }
+    soon("another worker", async {
+        while function.meters.function_workers_ended.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(function.ask_until_available("").await, Verdict::Nobody);
+}
+
+#[tokio::test]
+async fn a_regular_expression_that_backtracks_for_ever_is_ended() {
+    let body = "
+scopes = ['https://example.com/(a+)+$'] if authorization == 'evil' else ['.*']
+return AuthCredentials(scopes), User('a')";
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(3)).await;
+    let topic = format!("https://example.com/{}!", "a".repeat(60));
+    assert_eq!(function.ask_for(&topic, "evil").await, Verdict::Unavailable);
+    assert_eq!(identity(function.ask_until_available("").await), "a");
+    assert_eq!(function.meters.function_workers_ended.get(), 1);
+}
+
+#[tokio::test]
+async fn workers_that_crash_are_replaced() {
+    let body = "
+import os
+if authorization == 'exit': os._exit(7)
+if authorization == 'signal': os.kill(os.getpid(), 11)
+if authorization == 'socket': os.closerange(3, 100)
+return AuthCredentials(['.*']), User(str(os.getpid()))";
+    let function = Function::start(body).await;
+    let mut pid = identity(function.ask().await);
+    for word in ["exit", "signal", "socket"] {
+        assert_eq!(function.ask_as(word).await, Verdict::Unavailable, "{word}");
+        let next = identity(function.ask_until_available("").await);
+        assert_ne!(next, pid);
+        assert!(!Path::new("/proc").join(&pid).exists(), "a zombie is left by {word}");
+        pid = next;
+    }
+    function.sidecar.stop().await;
+    assert!(!Path::new("/proc").join(&pid).exists(), "a worker is left");
+}
+
+#[tokio::test]
+async fn what_a_function_has_started_ends_with_it() {
+    let body = "
+import subprocess
+context.child = subprocess.Popen(['sleep', '600'])
+return AuthCredentials(['.*']), User(str(context.child.pid))";
+    let function = Function::start(body).await;
+    let pid = identity(function.ask().await);
+    function.sidecar.stop().await;
+    soon("its end", async {
+        // Whoever inherits it may take a moment to notice.
+        while std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_is_limited() {
+    let body = "
+if authorization == 'hungry':
+    context.kept = []
+    while True: context.kept.append(bytearray(1 << 20))
+return None";
+    let function = Function::start(body).await;
+    assert_eq!(function.ask_as("hungry").await, Verdict::Failed);
+    assert_eq!(function.ask_until_available("").await, Verdict::Nobody);
+    soon("another worker", async {
+        while function.meters.function_workers_ended.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_output_is_read_and_dropped() {
+    let body = "
+if authorization == 'loud':
+    line = 'x' * (1 << 20)
+    for _ in range(1024): print(line)
+return None";
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(100)).await;
+    let loud = function.sidecar.ask(question("https://example.com/a", "loud"));
+    let loud = tokio::time::timeout(Duration::from_secs(110), loud).await;
+    assert_eq!(loud.unwrap(), Verdict::Nobody);
+    assert_eq!(function.ask().await, Verdict::Nobody);
+}
+
+#[tokio::test]
+async fn two_hundred_requests_at_once() {
+    for (kind, pause) in
+        [("def", "import time; time.sleep(0.05)"), ("async def", "import asyncio; await asyncio.sleep(0.05)")]
+    {
+        let body = format!("{pause}\nreturn AuthCredentials(['.*']), User(authorization)");
+        let function = Function::of(code(kind, &body), |options| options.workers = 2).await;
+        let asked = (0..200).map(|number| function.sidecar.ask(question("https://example.com/a", &number.to_string())));
+        let asked = asked.collect::<Vec<_>>();
+        for (number, verdict) in join_all(asked).await.into_iter().enumerate() {
+            assert_eq!(identity(verdict), number.to_string(), "everybody gets their own verdict");
+        }
+        assert_eq!(function.meters.function_silences.get(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_asked_from_the_next_request_on() {
+    let dir = Arc::new(node_dir());
+    let file = dir.path().join("functions/mine.py");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let write = |name: &str| {
+        let text = code("def", &format!("return AuthCredentials(['.*']), User('{name}')"));
+        std::fs::write(&file, text).unwrap();
+    };
+    write("first");
+    let mut options = options(dir.path(), String::new());
+    options.source = Source::named("mine", dir.path());
+    options.workers = 2;
+    let function = Function::run(Arc::clone(&dir), options).await;
+    for _ in 0..4 {
+        assert_eq!(identity(function.ask().await), "first");
+    }
+    write("the second");
+    for _ in 0..4 {
+        assert_eq!(identity(function.ask().await), "the second");
+    }
+    std::fs::write(&file, "import os\n").unwrap();
+    assert_eq!(function.ask().await, Verdict::Failed);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(function.ask().await, Verdict::Failed);
+    write("third");
+    assert_eq!(identity(function.ask().await), "third");
+    assert_eq!(function.meters.function_workers_ended.get(), 0);
+}
+
+#[tokio::test]
+async fn a_verdict_is_repeated_for_as_long_as_the_function_says() {
+    let body = "
+from stentor_context import cache_for
+context.count = getattr(context, 'count', 0) + 1
+result = AuthCredentials(['.*']), User(str(context.count))
+return cache_for(600, result) if authorization == 'keep' else result";
+    let function = Function::start(body).await;
+    let mut seen = Vec::new();
+    for word in ["keep", "keep", "", "", "keep"] {
+        seen.push(identity(function.ask_as(word).await));
+    }
+    assert_eq!(seen, ["1", "1", "2", "3", "1"]);
+}
+
+#[tokio::test]
+async fn the_library_has_what_people_expect() {
+    let dir = Arc::new(node_dir());
+    let ready = async |name: &str, config: Value| {
+        let mut options = options(dir.path(), String::new());
+        (options.source, options.config) = (Source::named(name, dir.path()), config);
+        Function::run(Arc::clone(&dir), options).await
+    };
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let scopes = json!(["https://example\\.com/.*"]);
+    let basic = ready("basic", json!({"scopes": scopes, "users": {"alice": format!("sha256${sha256}")}})).await;
+    // alice:hello, alice:other, bob:hello
+    assert_eq!(identity(basic.ask_as("Basic YWxpY2U6aGVsbG8=").await), "alice");
+    for wrong in ["", "Basic", "Basic YWxpY2U6b3RoZXI=", "Basic Ym9iOmhlbGxv", "Basic !!!"] {
+        let response = dictated(basic.ask_as(wrong).await);
+        assert_eq!(response.status, 401, "{wrong}");
+        assert!(response.headers.iter().any(|(name, value)| name == "WWW-Authenticate" && value.contains("Basic")));
+    }
+    let bearer = ready("bearer", json!({"tokens": {sha256: {"identity": "carol", "scopes": scopes}}})).await;
+    assert_eq!(identity(bearer.ask_as("Bearer hello").await), "carol");
+    assert_eq!(dictated(bearer.ask_as("Bearer other").await).status, 401);
+}
+
+/// Waits for all of them.
+pub(crate) async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, done) in waiting.iter_mut().filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
+                *done = Some(value);
+            }
+        }
+        if waiting.iter().all(|(_, done)| done.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    waiting.into_iter().map(|(_, done)| done.expect("all are done")).collect()
+}

@@ -1,0 +1,69 @@
+# HTTP Basic: users and their hashed passwords stand in the configuration.
+#
+#   config:
+#     realm: "our hub"                     # shown to whoever has to log in
+#     scopes: ["https://example\\.com/.*"]  # for users without scopes of their own
+#     users:
+#       alice: "scrypt$16384$8$1$SALT$HASH"
+#       bob:   {password: "pbkdf2_sha256$600000$SALT$HASH", scopes: ["https://example\\.com/bob/.*"]}
+#
+# A hash is made by this line, which asks for the password:
+#
+#   python3 -c "import base64,getpass,hashlib,os; s=base64.b64encode(os.urandom(15)).decode(); h=hashlib.scrypt(getpass.getpass().encode(),salt=s.encode(),n=16384,r=8,p=1); print('scrypt$16384$8$1$'+s+'$'+base64.b64encode(h).decode())"
+#
+# Hashes of Django (pbkdf2_sha256$...) are taken too, and the plain SHA-256 of hosted hubs ("sha256$HEX"), which a thief can
+# reverse for most passwords.
+
+
+def authenticator(*, context, request, **kwargs):
+    import base64
+    import hashlib
+    import hmac
+    from typing import TYPE_CHECKING, cast
+
+    from fastapi import HTTPException
+    from starlette.authentication import AuthCredentials, SimpleUser
+
+    if TYPE_CHECKING:
+        from fastapi import Request
+        from stentor_context import Context
+
+        context = cast(Context, context)
+        request = cast(Request, request)
+
+    class User(SimpleUser):
+        @property
+        def identity(self) -> str:
+            return self.username
+
+    def is_password(password: str, known: str) -> bool:
+        kind, _, rest = known.partition("$")
+        if kind == "sha256":
+            return hmac.compare_digest(hashlib.sha256(password.encode()).hexdigest(), rest.lower())
+        if kind == "pbkdf2_sha256":
+            rounds, salt, wanted = rest.split("$")
+            found = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), int(rounds))
+        elif kind == "scrypt":
+            n, r, p, salt, wanted = rest.split("$")
+            found = hashlib.scrypt(password.encode(), salt=salt.encode(), n=int(n), r=int(r), p=int(p), maxmem=1 << 28)
+        else:
+            raise ValueError(f"a password is hashed by {kind!r}, which is not known here")
+        return hmac.compare_digest(base64.b64encode(found).decode(), wanted)
+
+    realm = str(context.config.get("realm", context.node)).replace('"', "'")
+    refusal = HTTPException(401, "user name and password are needed", {"WWW-Authenticate": f'Basic realm="{realm}"'})
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        raise refusal
+    try:
+        name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except ValueError:
+        raise refusal from None
+    users = context.config.get("users", {})
+    hashes = {each: user if isinstance(user, str) else user["password"] for each, user in users.items()}
+    # A name that is not there takes as long as one that is.
+    known = hashes.get(name) or next(iter(hashes.values()), "sha256$")
+    if not is_password(password, known) or name not in hashes or not colon:
+        raise refusal
+    own = users[name].get("scopes") if isinstance(users[name], dict) else None
+    return AuthCredentials(context.config.get("scopes", []) if own is None else own), User(name)

@@ -1,0 +1,65 @@
+"""Whether a text is an authenticator function: exactly one `def` or `async def`, and nothing beside it.
+
+Uses nothing but the standard library, because `stentor check` runs this file with whatever Python there is: the text comes
+on standard input, and what is wrong with it goes to standard output.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from typing import NamedTuple, Union
+
+Def = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+
+
+class Fault(NamedTuple):
+    """What is wrong with a function, and the line."""
+
+    line: int
+    reason: str
+
+
+def check(text: str) -> Union[Def, Fault]:
+    """The function of a text, or the first thing that is wrong with it."""
+    try:
+        module = ast.parse(text)
+    except SyntaxError as error:
+        return Fault(error.lineno or 1, f"Python does not understand this: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return Fault(1, f"Python does not understand this: {error}")
+    functions = [node for node in module.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    for node in module.body:
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            what = "an import" if isinstance(node, (ast.Import, ast.ImportFrom)) else "code"
+            return Fault(
+                node.lineno, f"there is {what} outside of the function; only one def is allowed, so put it inside"
+            )
+    if not functions:
+        return Fault(1, "there is no function; exactly one def or async def is needed")
+    if len(functions) > 1:
+        return Fault(functions[1].lineno, "there is a second function; exactly one def is allowed, so put it inside")
+    return _arguments(functions[0]) or functions[0]
+
+
+def _arguments(function: Def) -> Union[Fault, None]:
+    """The function is called with `context=` and `request=`, and with nothing else today."""
+    spec = function.args
+    if spec.posonlyargs:
+        return Fault(function.lineno, "arguments are given by name; take context and request as *, context, request, **kwargs")
+    takes = {argument.arg for argument in spec.args + spec.kwonlyargs}
+    for name in ("context", "request"):
+        if name not in takes and spec.kwarg is None:
+            return Fault(function.lineno, f"the function does not take {name}; write *, context, request, **kwargs")
+    needed = [argument.arg for argument in spec.args[: len(spec.args) - len(spec.defaults)]]
+    needed += [argument.arg for argument, default in zip(spec.kwonlyargs, spec.kw_defaults) if default is None]
+    for name in needed:
+        if name not in ("context", "request"):
+            return Fault(function.lineno, f"nobody passes the argument {name}; write *, context, request, **kwargs")
+    return None
+
+
+if __name__ == "__main__":
+    found = check(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    print(json.dumps({"line": found.line, "reason": found.reason} if isinstance(found, Fault) else {}))
