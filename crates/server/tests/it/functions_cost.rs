@@ -49,6 +49,7 @@ impl Drop for Server {
 }
 
 /// What was measured: verdicts a second, and the wait of the median and of one in a hundred in microseconds.
+#[expect(clippy::print_stdout, reason = "a measurement is for whoever reads it")]
 fn tell(name: &str, askers: usize, elapsed: Duration, mut waits: Vec<Duration>) {
     waits.sort_unstable();
     let micros = |part: usize| waits[waits.len() * part / 100].as_micros();
