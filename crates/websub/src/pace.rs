@@ -22,14 +22,19 @@ pub struct Paces<K> {
     interval: Option<Duration>,
     /// When the next request of each would be right on time.
     next: HashMap<K, Duration>,
+    /// Those who were quiet are looked for at this time at the earliest.
+    sweep_at: Duration,
 }
+
+/// Between two looks for those who were quiet: a look passes all keys.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<K: Eq + Hash> Paces<K> {
     /// So many a second for each, ten seconds' worth at once; 0 is no limit.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         let interval = (per_second > 0).then(|| Duration::from_secs(1) / per_second);
-        Self { interval, next: HashMap::new() }
+        Self { interval, next: HashMap::new(), sweep_at: Duration::ZERO }
     }
 
     /// How long a request of this key has to wait, on a clock that does not go back. It is taken as made after this wait.
@@ -37,7 +42,10 @@ impl<K: Eq + Hash> Paces<K> {
         let Some(interval) = self.interval else { return Duration::ZERO };
         let burst = interval * BURST_SECONDS * per_second(interval);
         if self.next.len() >= KEYS_MAX && !self.next.contains_key(&key) {
-            self.next.retain(|_, next| *next > now);
+            if now >= self.sweep_at {
+                self.next.retain(|_, next| *next > now);
+                self.sweep_at = now + SWEEP_INTERVAL;
+            }
             if self.next.len() >= KEYS_MAX {
                 return Duration::ZERO;
             }
