@@ -142,7 +142,8 @@ fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 
 /// An address, perhaps with a port or in brackets. `unknown` and obfuscated names (RFC 7239 section 6) are nothing.
 fn parse_node(node: &[u8]) -> Option<IpAddr> {
-    let node = std::str::from_utf8(node).ok()?;
+    // An address with a zone means something on the proxy's machine only, and RFC 7239 has none.
+    let node = std::str::from_utf8(node).ok().filter(|node| !node.contains('%'))?;
     let bare = node.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(node);
     let address =
         bare.parse::<IpAddr>().ok().or_else(|| node.parse::<SocketAddr>().ok().map(|node| node.ip())).or_else(
@@ -225,6 +226,12 @@ mod tests {
         check("fd00::1", &[], &["[2001:db8::7]:4711"], &[], Some((Some("2001:db8::7"), false)));
         check("10.0.0.1", &[], &["198.51.100.1:4711"], &[], Some((Some("198.51.100.1"), false)));
         check("10.0.0.1", &[], &["127.0.0.1, unknown"], &[], Some((None, false)));
+    }
+
+    /// Found by fuzzing, where a second reader knew no zones.
+    #[test]
+    fn an_address_with_a_zone_is_none() {
+        check("10.0.0.1", &[], &["198.51.100.1, [fd00::%1]:0"], &[], Some((None, false)));
     }
 
     /// Found by fuzzing, where a second reader took the sign for a part of the number.
