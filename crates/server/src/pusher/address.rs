@@ -142,15 +142,18 @@ fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 
 /// An address, perhaps with a port or in brackets. `unknown` and obfuscated names (RFC 7239 section 6) are nothing.
 fn parse_node(node: &[u8]) -> Option<IpAddr> {
-    // An address with a zone means something on the proxy's machine only, and RFC 7239 has none.
-    let node = std::str::from_utf8(node).ok().filter(|node| !node.contains('%'))?;
+    let node = std::str::from_utf8(node).ok()?;
     let bare = node.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(node);
-    let address =
-        bare.parse::<IpAddr>().ok().or_else(|| node.parse::<SocketAddr>().ok().map(|node| node.ip())).or_else(
-            // A port may be obfuscated as well: `192.0.2.43:_x`.
-            || node.split_once(':')?.0.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        )?;
+    let address = bare.parse::<IpAddr>().ok().or_else(|| with_port(node)).or_else(
+        // A port may be obfuscated as well: `192.0.2.43:_x`.
+        || node.split_once(':')?.0.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    )?;
     Some(address.to_canonical())
+}
+
+/// The address before a port. One with a zone means something on the proxy's machine only, and RFC 7239 has none.
+fn with_port(node: &str) -> Option<IpAddr> {
+    node.parse::<SocketAddr>().ok().filter(|_| !node.contains('%')).map(|node| node.ip())
 }
 
 #[cfg(test)]
@@ -232,6 +235,7 @@ mod tests {
     #[test]
     fn an_address_with_a_zone_is_none() {
         check("10.0.0.1", &[], &["198.51.100.1, [fd00::%1]:0"], &[], Some((None, false)));
+        check("10.0.0.1", &[], &["198.51.100.1:%"], &[], Some((Some("198.51.100.1"), false)));
     }
 
     /// Found by fuzzing, where a second reader took the sign for a part of the number.
