@@ -67,7 +67,7 @@ impl Clerk {
         self.push(Change::RemoveById { id, reply });
     }
 
-    pub(super) fn end(&self, _desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
+    pub(super) fn end(&self, id: WebhookId, reason: EndReason) {
         self.push(Change::End { id, reason });
     }
 

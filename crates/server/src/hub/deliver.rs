@@ -26,29 +26,28 @@ pub(super) struct Flights {
     pub(super) replays: HashMap<(WebhookId, Offset), DeadPublication>,
 }
 
-/// Tells the machine how an attempt ended, exactly once, whatever becomes of the task.
+/// Tells the machine how an attempt ended when it is dropped: exactly once, whatever becomes of the task.
 struct Report {
     desk: Rc<Desk>,
     key: AttemptKey,
+    outcome: Outcome,
+    retry_after: Option<std::time::Duration>,
 }
 
 impl Report {
-    fn tell(self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
-        self.tell_once(outcome, retry_after);
-    }
-
-    fn tell_once(&self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
-        // Absent when it was called off, and that was told already.
-        let is_open = self.desk.flights.borrow_mut().posts.remove(&self.key).is_some();
-        if is_open {
-            self.desk.feed(Event::Attempted { key: self.key, outcome, retry_after });
-        }
+    fn conclude(&mut self, outcome: Outcome, retry_after: Option<std::time::Duration>) {
+        (self.outcome, self.retry_after) = (outcome, retry_after);
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        self.tell_once(Outcome::NotTried, None);
+        // Absent when it was called off, and that was told already.
+        let is_open = self.desk.flights.borrow_mut().posts.remove(&self.key).is_some();
+        if is_open {
+            let (key, outcome, retry_after) = (self.key, self.outcome, self.retry_after);
+            self.desk.feed(Event::Attempted { key, outcome, retry_after });
+        }
     }
 }
 
@@ -85,7 +84,7 @@ impl Desk {
             }
             Action::End { webhook, reason } => {
                 self.targets.borrow_mut().forget(webhook);
-                self.clerk.end(self, webhook, reason);
+                self.clerk.end(webhook, reason);
             }
             Action::Drained => self.drained.notify_one(),
         }
@@ -148,11 +147,11 @@ impl Desk {
     fn post(self: &Rc<Self>, attempt: Attempt) {
         let desk = Rc::clone(self);
         let key = attempt.key;
-        let report = Report { desk: Rc::clone(self), key };
+        let mut report = Report { desk: Rc::clone(self), key, outcome: Outcome::NotTried, retry_after: None };
         let task = tokio::task::spawn_local(async move {
             let (outcome, retry_after) = desk.send(&attempt).await;
             desk.note(&attempt, outcome);
-            report.tell(outcome, retry_after);
+            report.conclude(outcome, retry_after);
         });
         self.flights.borrow_mut().posts.insert(key, task.abort_handle());
     }
