@@ -40,7 +40,7 @@ usage: cargo xtask SUBCOMMAND
   bench-hub    the same for the WebSub hub; `bench-hub --help` has the options
   soak [--seconds N]
                build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
-  weather [--only NAMES] [--seconds N] [--json FILE]
+  weather [--only NAMES] [--rounds N] [--seconds N] [--json FILE]
                build everything in release and see what hostile clients do to honest ones
   profile      count the instructions of a publication by stage, with valgrind
 

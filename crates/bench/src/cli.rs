@@ -72,6 +72,11 @@ enum Command {
     Listen(ListenArgs),
     /// Measure what hostile clients do to honest ones; `cargo xtask weather` builds everything and calls this
     Weather(WeatherArgs),
+    /// Put together what several runs of `weather` with `--json` have seen
+    WeatherReport {
+        #[arg(required = true, value_name = "FILES")]
+        files: Vec<PathBuf>,
+    },
     /// Be hostile clients, for another process that measures
     Storm {
         #[arg(long, value_parser = attack)]
@@ -98,6 +103,9 @@ struct WeatherArgs {
     /// Only these attacks
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = attack)]
     only: Vec<&'static Attack>,
+    /// How often each attack is made, on a fresh server each time; latencies are medians
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Seconds that each attack lasts, if that is longer than its limits need to show
     #[arg(long)]
     seconds: Option<u64>,
@@ -303,9 +311,10 @@ pub fn main() -> ExitCode {
             stub::webhooks::serve(listen, endpoints, port, signing).map(|()| ExitCode::SUCCESS)
         }
         Command::Listen(args) => listen(args).map(|()| ExitCode::SUCCESS),
-        Command::Weather(WeatherArgs { server, only, seconds, json }) => {
-            weather::run(&weather::Options { server, only, seconds, json }, &say, &complain)
+        Command::Weather(WeatherArgs { server, only, rounds, seconds, json }) => {
+            weather::run(&weather::Options { server, only, rounds, seconds, json }, &say, &complain)
         }
+        Command::WeatherReport { files } => weather::report(&files, &say),
         Command::Storm { attack, address, seconds, report } => {
             weather::storm(attack, address, seconds, &report).map(|()| ExitCode::SUCCESS)
         }

@@ -295,8 +295,9 @@ pub const ATTACKS: &[Attack] = &[
             Script::new(Prologue::None).first(head).repeat(chunk(64 << 10), ms(62), ALWAYS)
         },
         reasons: &["body_too_large", "bodies_full"],
-        shared: 256 * MIB,
-        why: "bodies_bytes_max for all, 130 KiB each",
+        each: 160 * KIB,
+        shared: (256 + 2 * 16) * MIB,
+        why: "bodies_bytes_max for all, and a body a thread that moves to a larger buffer",
         ..PLAIN
     },
     Attack {
@@ -317,14 +318,16 @@ pub const ATTACKS: &[Attack] = &[
         words: "1000 publishers that stop after 200 KB of 1 MB",
         crowd: 1000,
         arrivals: 200,
+        seconds: 35,
         script: |to| {
             let mut text = post(to, "Content-Length: 1000000");
             text.resize(text.len() + 200_000, b' ');
             Script::new(Prologue::None).first(text)
         },
         reasons: &["body_timeout", "bodies_full"],
+        each: 160 * KIB,
         shared: 256 * MIB,
-        why: "bodies_bytes_max for all, 130 KiB each",
+        why: "bodies_bytes_max for all, and what was read and is not in a body yet",
         ..PLAIN
     },
     Attack {

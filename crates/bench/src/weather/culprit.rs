@@ -16,8 +16,8 @@ use crate::system::REALM;
 /// The receive buffer of those who do not read, so that what they do not read waits at the server soon.
 const DEAF_BUFFER: usize = 4096;
 
-/// How long after the storm the end of a connection is awaited.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long after the storm the end of a connection is awaited: those who came last have the limits still before them.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// What was read at the end and tells how the server ended it.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) async fn play(script: &Script, to: SocketAddr, from: Ipv4Addr, until:
         Ok(Err(error)) => return ending.words(Some(&error)),
         Err(_) => return "not begun".to_owned(),
     }
+    // Who does not read could not see the end; everybody else goes on until it comes.
+    let until = if script.reading == Reading::Eager { deadline } else { until };
     let outcome = match Box::pin(misbehave(&stream, script, until, &mut ending)).await {
         Ok(()) => match timeout_at(deadline, read_to_end(&stream, &mut ending)).await {
             Ok(outcome) => outcome,

@@ -1,6 +1,6 @@
 //! Hostile weather: what happens to honest clients, to memory and to the culprits while somebody misbehaves.
 //!
-//! For each attack a fresh server gets an honest load at a fixed rate, and is measured in calm, at the attack's onset and
+//! For each round of an attack a fresh server gets an honest load at a fixed rate, and is measured in calm, at the attack's onset and
 //! while it lasts. The attackers are a process of their own, which runs at the same priority as everything else. Where it
 //! takes more than a small part of a processor, a control shows what the same load suffers from a process that merely
 //! burns as much: that part is not the server's doing.
@@ -8,6 +8,7 @@
 mod attack;
 mod culprit;
 mod node;
+mod record;
 mod script;
 mod storm;
 mod verdict;
@@ -35,7 +36,7 @@ use crate::subscribers::{Reading, Subscribers};
 use crate::system::{REALM, TOPIC, everybody};
 use attack::Also;
 use node::Node;
-use verdict::{Record, Window};
+use record::{Record, Round, Window};
 
 /// Honest subscribers.
 const SUBSCRIBERS: usize = 100;
@@ -52,7 +53,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 const CONTROL_FROM: f64 = 0.1;
 
 /// How long the attackers' process may take to end after its time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(35);
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct Options {
     pub server: PathBuf,
     /// The attacks; none for all.
     pub only: Vec<&'static Attack>,
+    /// How often each attack is made, on a fresh server each time.
+    pub rounds: usize,
     /// Seconds that each attack lasts; never less than its limits need to show.
     pub seconds: Option<u64>,
     /// Where the raw figures go.
@@ -78,20 +81,29 @@ pub fn run(options: &Options, say: &dyn Fn(&str), complain: &dyn Fn(&str)) -> Re
     let mut records = Vec::new();
     for attack in wanted {
         complain(&format!("{}: {}", attack.name, attack.words));
-        let record = suffer(attack, options)?;
-        for fault in verdict::faults(&record) {
-            complain(&format!("{}: {fault}", attack.name));
-        }
-        records.push(record);
+        let rounds = (0..options.rounds.max(1)).map(|_| suffer(attack, options)).collect::<Result<_, _>>()?;
+        records.push(Record { attack, rounds });
     }
-    say(&verdict::render(&records));
     if let Some(file) = &options.json {
-        let attacks: Vec<_> = records.iter().map(verdict::json).collect();
+        let attacks: Vec<_> = records.iter().map(Record::json).collect();
         let text = format!("{:#}\n", json!({"machine": machine::describe(), "attacks": attacks}));
         io(std::fs::write(file, text), || format!("{} cannot be written", file.display()))?;
     }
+    Ok(judge(&records, say))
+}
+
+/// Puts together what runs with `--json` have seen, and judges it.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn report(files: &[PathBuf], say: &dyn Fn(&str)) -> Result<ExitCode, Fault> {
+    Ok(judge(&record::read(files)?, say))
+}
+
+fn judge(records: &[Record], say: &dyn Fn(&str)) -> ExitCode {
+    say(&verdict::render(records));
     let held = records.iter().all(|record| verdict::faults(record).is_empty());
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Attacks, as the process that does nothing else.
@@ -169,7 +181,7 @@ impl Honest {
     }
 }
 
-fn suffer(attack: &'static Attack, options: &Options) -> Result<Record, Fault> {
+fn suffer(attack: &'static Attack, options: &Options) -> Result<Round, Fault> {
     let folder = io(TempDir::new(), || "there is no temporary folder".to_owned())?;
     let report = folder.path().join("report.json");
     let mut node = Node::start(&options.server)?;
@@ -209,7 +221,7 @@ fn suffer(attack: &'static Attack, options: &Options) -> Result<Record, Fault> {
     let share = windows.iter().map(|window| window.attackers).fold(0.0, f64::max);
     let control = if share > CONTROL_FROM { Some(control(&mut honest, &mut node, share)?) } else { None };
     let harm = honest.harm();
-    Ok(Record { attack, calm, windows, control, memory: (before, peak), ends, closed, harm })
+    Ok(Round { calm, windows, control, memory: (before, peak), ends, closed, harm })
 }
 
 fn control(honest: &mut Honest, node: &mut Node, share: f64) -> Result<Window, Fault> {

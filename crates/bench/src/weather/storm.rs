@@ -66,10 +66,12 @@ pub(super) fn run(attack: &'static Attack, to: SocketAddr, time: Duration, repor
     io(std::fs::write(report, text), || "the report of the attackers cannot be written".to_owned())
 }
 
-/// Large publications at a steady pace, one after the other.
+/// Large publications at a steady pace, one after the other. They cannot be compressed to less than three quarters.
 async fn publish(to: SocketAddr, until: Instant) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(to).await?;
-    let body = format!(r#"{{"topic":"{BULK_TOPIC}","args":["{}"]}}"#, "x".repeat(BULK.0));
+    let mut rng = fastrand::Rng::with_seed(7);
+    let noise: String = (0..BULK.0).map(|_| rng.alphanumeric()).collect();
+    let body = format!(r#"{{"topic":"{BULK_TOPIC}","args":["{noise}"]}}"#);
     let mut request = post(to, &format!("Content-Length: {}", body.len()));
     request.extend_from_slice(body.as_bytes());
     let mut beat = tokio::time::interval(Duration::from_secs(1) / BULK.1);
