@@ -259,6 +259,24 @@ fn whitespace_in_json() {
     assert_eq!(message, Ok(ClientMessage::Publish { request, options, topic: "a.b".into(), payload }));
 }
 
+/// Runs of blanks are skipped in pieces, whatever their length and whatever stands behind them.
+#[test]
+fn runs_of_whitespace_in_json() {
+    for length in 0..150 {
+        let run: String = " \t \r\n".chars().cycle().take(length).collect();
+        let text = format!("{run}[32,{run}1,{{{run}}},\"a.b\"{run}]{run}");
+        let message = decode(Serializer::Json, text.as_bytes());
+        let subscribe =
+            ClientMessage::Subscribe { request: RequestId::FIRST, options: Dict::new(), topic: "a.b".into() };
+        assert_eq!(message, Ok(subscribe), "{length}");
+        // Not a blank of JSON, though of Unicode.
+        assert!(
+            decode(Serializer::Json, format!("{run}\u{b}{run}[32,1,{{}},\"a.b\"]").as_bytes()).is_err(),
+            "{length}"
+        );
+    }
+}
+
 #[test]
 fn keys_of_options_are_unique() {
     let sentence = "CANCEL.Options must not have the same key twice";
