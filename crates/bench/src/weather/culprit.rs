@@ -163,7 +163,10 @@ async fn misbehave(stream: &TcpStream, script: &Script, until: Instant, ending: 
                 output = &script.chunk;
                 left -= 1;
             }
-            _ = drip.tick(), if script.reading == Reading::Drip => drop(stream.try_read(&mut room[..1])),
+            _ = drip.tick(), if script.reading == Reading::Drip => {
+                let count = stream.try_read(&mut room[..1]).unwrap_or_default();
+                ending.keep(&room[..count]);
+            }
             ready = stream.readable(), if script.reading == Reading::Eager => {
                 ready?;
                 match stream.try_read(&mut room) {
