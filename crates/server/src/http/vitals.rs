@@ -19,6 +19,10 @@ use super::patience::{Outlet, Phase, Sample};
 /// Octets that are read and thrown away after a farewell, so that the client sees the answer and not a reset.
 const LINGER_BYTES_MAX: u64 = 256 * 1024;
 
+/// Octets that are written before other tasks have their turn. A client may ask for a hundred large answers at once, and the
+/// kernel take megabytes of them: a thousand such clients would keep everybody's events waiting behind their copies.
+const WRITE_BYTES_PER_TURN: usize = 128 * 1024;
+
 /// What somebody hears whose head took too long.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -115,17 +119,39 @@ pub(super) struct Watched<S> {
     place: Option<Place>,
     /// How far a farewell has come: what was thrown away of the client's octets since.
     lingered: Option<u64>,
+    /// Octets written since others had their turn.
+    spent: usize,
 }
 
 impl<S> Watched<S> {
     pub(super) const fn new(stream: S, vitals: Arc<Vitals>, place: Option<Place>) -> Self {
-        Self { stream, vitals, ahead: Bytes::new(), place, lingered: None }
+        Self { stream, vitals, ahead: Bytes::new(), place, lingered: None, spent: 0 }
     }
 
     /// The same, with octets that were read from it and not used.
     pub(super) fn after(mut self, ahead: Bytes) -> Self {
         self.ahead = ahead;
         self
+    }
+
+    /// Lets others have their turn when this one has written its share: Pending, without blame on the client.
+    ///
+    /// The runtime looks at its sockets before this task goes on; a plain wake would leave them to every sixty-first turn.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.spent < WRITE_BYTES_PER_TURN {
+            return Poll::Ready(());
+        }
+        self.spent = 0;
+        // Pending by its nature: the first poll is what registers the waker.
+        let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    fn count_write(&mut self, outcome: &Poll<io::Result<usize>>) {
+        self.vitals.count_write(outcome);
+        if let Poll::Ready(Ok(octets)) = outcome {
+            self.spent += octets;
+        }
     }
 
     /// The stream, unwatched, what was read before, and its place.
@@ -161,8 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(cx));
         let outcome = Pin::new(&mut self.stream).poll_write(cx, octets);
-        self.vitals.count_write(&outcome);
+        self.count_write(&outcome);
         outcome
     }
 
@@ -171,8 +198,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(cx));
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.vitals.count_write(&outcome);
+        self.count_write(&outcome);
         outcome
     }
 
@@ -213,5 +241,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_writes_much_lets_others_have_their_turn() {
+        let stream = tokio::io::join(tokio::io::empty(), tokio::io::sink());
+        let mut watched = Watched::new(stream, Arc::default(), None);
+        let chunk = vec![0; 16 * 1024];
+        for _ in 0..3 {
+            let mut written = 0;
+            std::future::poll_fn(|cx| {
+                while let Poll::Ready(count) = Pin::new(&mut watched).poll_write(cx, &chunk) {
+                    written += count.expect("a sink has no faults");
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert_eq!(written, WRITE_BYTES_PER_TURN);
+            assert_eq!(
+                watched.vitals.sample().outlet,
+                Outlet::Free,
+                "the client has not kept anything from being written"
+            );
+        }
     }
 }
