@@ -295,9 +295,8 @@ pub const ATTACKS: &[Attack] = &[
             Script::new(Prologue::None).first(head).repeat(chunk(64 << 10), ms(62), ALWAYS)
         },
         reasons: &["body_too_large", "bodies_full"],
-        each: 160 * KIB,
         shared: (256 + 2 * 16) * MIB,
-        why: "bodies_bytes_max for all, and a body a thread that moves to a larger buffer",
+        why: "bodies_bytes_max for all, a body a thread that is put together, and what was read and is in none yet",
         ..PLAIN
     },
     Attack {
@@ -325,9 +324,8 @@ pub const ATTACKS: &[Attack] = &[
             Script::new(Prologue::None).first(text)
         },
         reasons: &["body_timeout", "bodies_full"],
-        each: 160 * KIB,
         shared: 256 * MIB,
-        why: "bodies_bytes_max for all, and what was read and is not in a body yet",
+        why: "bodies_bytes_max for all, and 130 KiB each of what was read and is in no body yet",
         ..PLAIN
     },
     Attack {
