@@ -20,6 +20,7 @@ mod configuration;
 mod deflate;
 mod gate;
 mod handshake;
+mod lane;
 mod pusher;
 mod seed;
 mod session;
@@ -35,6 +36,7 @@ const TARGETS: &[Target] = &[
     ("pusher_batch", pusher::batch),
     ("pusher_body", pusher::body),
     ("pusher_head", gate::head),
+    ("pusher_lane", lane::both_ways),
     ("pusher_query", gate::query),
     ("wamp_batch", batch::split_and_joined),
     ("wamp_cbor", wamp::cbor),

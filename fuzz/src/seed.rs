@@ -1,4 +1,5 @@
-//! Seeds that are made: binary forms of what lies in `seeds/` as text, frames, and the configurations of this repository.
+//! Seeds that are made: binary forms of what lies in `seeds/` as text, frames, connections, and the configurations of this
+//! repository.
 //!
 //! What a person can write by hand lies in `seeds/` and not here.
 
@@ -11,6 +12,8 @@ use stentor_wamp::codec::{Serializer, decode, encode_client, transcode};
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::deflate::{Deflater, Window};
 use stentor_websocket::frame::{self, Draft, Opcode};
+
+use crate::lane;
 
 const HOUSE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -32,7 +35,8 @@ pub(crate) fn write(out: &Path) -> io::Result<()> {
     configurations(out)?;
     wamp(out)?;
     decoder(out)?;
-    deflate(out)
+    deflate(out)?;
+    lane::seeds().iter().try_for_each(|(name, octets)| put(out, "pusher_lane", name, octets))
 }
 
 fn put(out: &Path, target: &str, name: &str, octets: &[u8]) -> io::Result<()> {

@@ -29,6 +29,7 @@ const TARGETS: &[Target] = &[
     Target { name: "pusher_batch", bytes_max: 4096 },
     Target { name: "pusher_body", bytes_max: 4096 },
     Target { name: "pusher_head", bytes_max: 1024 },
+    Target { name: "pusher_lane", bytes_max: 2048 },
     Target { name: "pusher_query", bytes_max: 1024 },
     Target { name: "wamp_batch", bytes_max: 4096 },
     Target { name: "wamp_cbor", bytes_max: 4096 },
