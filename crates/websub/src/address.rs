@@ -5,6 +5,7 @@
 //! WebSub 5.3 forbids. Here the text stays, and the parser of browsers only says which host and port are meant. It knows
 //! nothing of names that resolve to private addresses: that is [`crate::guard`], after the resolver has spoken.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -123,7 +124,12 @@ impl Address {
 /// The octets of a URL that may stand in a header field or a request line.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    utf8_percent_encode(text, RAW).to_string()
+    escaped(text).to_string()
+}
+
+/// The same, to be written elsewhere.
+pub(crate) fn escaped(text: &str) -> impl fmt::Display {
+    utf8_percent_encode(text, RAW)
 }
 
 fn check(text: &str, bytes_max: usize) -> Result<(), AddressFault> {
@@ -208,12 +214,29 @@ const fn is_unreserved(octet: u8) -> bool {
 /// When it is no http(s) URL, or longer than a topic may be.
 pub fn topic(text: &str) -> Result<Topic, AddressFault> {
     check(text, stentor_model::log::TOPIC_BYTES_MAX)?;
-    match split(text) {
-        // Free-form: a user name may be part of a name that nobody fetches.
-        Ok(_) | Err(AddressFault::UserInfo) => {}
-        Err(fault) => return Err(fault),
+    if !is_plain(text) {
+        match split(text) {
+            // Free-form: a user name may be part of a name that nobody fetches.
+            Ok(_) | Err(AddressFault::UserInfo) => {}
+            Err(fault) => return Err(fault),
+        }
     }
-    Topic::parse(&decode_unreserved(text)).map_err(|_| AddressFault::Unprintable)
+    let decoded = if text.contains('%') { Cow::Owned(decode_unreserved(text)) } else { Cow::Borrowed(text) };
+    Topic::parse(&decoded).map_err(|_| AddressFault::Unprintable)
+}
+
+/// Whether a URL is of the usual kind, about whose host no parser has to be asked: a lower-case name of letters whose last
+/// label is no number, and no port. A publication names its topic each time, and a parser is a third of reading it.
+fn is_plain(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_label = |label: &str| {
+        let inner = label.as_bytes();
+        inner.first().is_some_and(u8::is_ascii_lowercase)
+            && inner.iter().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit())
+    };
+    // Hyphens have rules of their own, in names of other scripts.
+    host.len() < 100 && host.split('.').all(is_label)
 }
 
 /// A topic as a subscriber asked for it: the topic itself, and the spelling that its verification has to repeat (WebSub
