@@ -74,6 +74,14 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port of URLs that name none.
+    const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// An http(s) URL taken apart for a client.
@@ -107,6 +115,19 @@ impl Address {
         let slash = if rest.starts_with('/') { "" } else { "/" };
         let target = format!("{slash}{}", escape(rest));
         Ok(Self { scheme, host, port, authority: url[Position::BeforeHost..Position::AfterPort].to_owned(), target })
+    }
+
+    /// Scheme, host and port of a URL in one spelling.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn origin(text: &str) -> Result<String, AddressFault> {
+        check(text, 8 * CALLBACK_BYTES_MAX)?;
+        if let Some((scheme, host)) = plain_host(text) {
+            return Ok(format!("{}://{host}:{}", scheme.name(), scheme.port()));
+        }
+        let Self { scheme, host, port, .. } = Self::parse(text)?;
+        Ok(format!("{}://{host}:{port}", scheme.name()))
     }
 
     /// The address that a `Location` leads to from here. Relative ones are allowed (RFC 9110, section 10.2.2).
@@ -214,7 +235,7 @@ const fn is_unreserved(octet: u8) -> bool {
 /// When it is no http(s) URL, or longer than a topic may be.
 pub fn topic(text: &str) -> Result<Topic, AddressFault> {
     check(text, stentor_model::log::TOPIC_BYTES_MAX)?;
-    if !is_plain(text) {
+    if plain_host(text).is_none() {
         match split(text) {
             // Free-form: a user name may be part of a name that nobody fetches.
             Ok(_) | Err(AddressFault::UserInfo) => {}
@@ -225,18 +246,19 @@ pub fn topic(text: &str) -> Result<Topic, AddressFault> {
     Topic::parse(&decoded).map_err(|_| AddressFault::Unprintable)
 }
 
-/// Whether a URL is of the usual kind, about whose host no parser has to be asked: a lower-case name of letters whose last
-/// label is no number, and no port. A publication names its topic each time, and a parser is a third of reading it.
-fn is_plain(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+/// Scheme and host of a URL of the usual kind, about which no parser has to be asked: lower-case labels that begin with
+/// letters, and no port. Publications name their topic each time, and a parser is a third of reading one.
+fn plain_host(text: &str) -> Option<(Scheme, &str)> {
+    let https = text.strip_prefix("https://").map(|rest| (Scheme::Https, rest));
+    let (scheme, rest) = https.or_else(|| Some((Scheme::Http, text.strip_prefix("http://")?)))?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let is_label = |label: &str| {
-        let inner = label.as_bytes();
-        inner.first().is_some_and(u8::is_ascii_lowercase)
-            && inner.iter().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit())
+        let octets = label.as_bytes();
+        octets.first().is_some_and(u8::is_ascii_lowercase)
+            && octets.iter().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit())
     };
     // Hyphens have rules of their own, in names of other scripts.
-    host.len() < 100 && host.split('.').all(is_label)
+    (host.len() < 100 && host.split('.').all(is_label)).then_some((scheme, host))
 }
 
 /// A topic as a subscriber asked for it: the topic itself, and the spelling that its verification has to repeat (WebSub
@@ -397,6 +419,17 @@ mod tests {
                 let target = callback.address().target;
                 proptest::prop_assert!(target.starts_with('/') && target.is_ascii());
             }
+        }
+    }
+
+    proptest::proptest! {
+        /// What is read without the parser is what the parser reads.
+        #[test]
+        fn usual_hosts_are_what_they_seem(text in "https?://[a-z0-9A.:-]{0,12}[/?#]{0,1}[a-z/%:@?#]{0,8}") {
+            let parsed = Address::parse(&text);
+            let origin = |address: &Address| format!("{}://{}:{}", address.scheme.name(), address.host, address.port);
+            proptest::prop_assert_eq!(Address::origin(&text), parsed.as_ref().map(origin).map_err(|fault| *fault));
+            proptest::prop_assert!(plain_host(&text).is_none() || parsed.is_ok());
         }
     }
 

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_delivery::{EndReason, Enrolment, Event};
@@ -218,7 +217,7 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
 /// Takes a subscription of the store into the delivery machine.
 pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
     let stentor_store::Subscription { id, topic, callback, extras, lease_end, .. } = subscription;
-    let Ok(address) = Address::parse(spelling::callback(&callback, &extras)) else {
+    let Ok(origin) = Address::origin(spelling::callback(&callback, &extras)) else {
         return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
     };
     let claim = match desk.claim(id).await {
@@ -228,17 +227,13 @@ pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscrip
     let enrolment = Enrolment {
         webhook: id,
         topic: topic.topic,
-        host: host(&address),
+        host: origin.into(),
         cursor: claim.position(),
         tail: None,
         lease_end: lease_end.0.div_ceil(1000),
         attempts_max: desk.hub.delivery_retries(),
     };
     desk.feed(Event::Subscribed(enrolment));
-}
-
-fn host(address: &Address) -> Arc<str> {
-    format!("{}://{}:{}", address.scheme.name(), address.host, address.port).into()
 }
 
 /// Asks the store until it answers; a store that fails does so for reasons that pass or that need a human.
