@@ -158,11 +158,18 @@ fn check(text: &str, bytes_max: usize) -> Result<(), AddressFault> {
         Err(AddressFault::Empty)
     } else if text.len() > bytes_max {
         Err(AddressFault::TooLong { bytes_max })
-    } else if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+    } else if has_unprintable(text) {
         Err(AddressFault::Unprintable)
     } else {
         Ok(())
     }
+}
+
+fn has_unprintable(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|octet| octet <= b' ' || octet == b'\\' || octet == 0x7f);
+    }
+    text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\')
 }
 
 /// The URL as browsers read it, and what stands behind its host and port as it was written.
@@ -247,7 +254,7 @@ pub fn topic(text: &str) -> Result<Topic, AddressFault> {
 }
 
 /// Scheme and host of a URL of the usual kind, about which no parser has to be asked: lower-case labels that begin with
-/// letters, and no port. Publications name their topic each time, and a parser is a third of reading one.
+/// letters and have single hyphens inside, and no port. Publications name their topic each time, and a parser is a third of reading one.
 fn plain_host(text: &str) -> Option<(Scheme, &str)> {
     let https = text.strip_prefix("https://").map(|rest| (Scheme::Https, rest));
     let (scheme, rest) = https.or_else(|| Some((Scheme::Http, text.strip_prefix("http://")?)))?;
@@ -255,9 +262,11 @@ fn plain_host(text: &str) -> Option<(Scheme, &str)> {
     let is_label = |label: &str| {
         let octets = label.as_bytes();
         octets.first().is_some_and(u8::is_ascii_lowercase)
-            && octets.iter().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit())
+            && octets.last() != Some(&b'-')
+            && octets.iter().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || *octet == b'-')
+            // Two of them begin a name in another script.
+            && !label.contains("--")
     };
-    // Hyphens have rules of their own, in names of other scripts.
     (host.len() < 100 && host.split('.').all(is_label)).then_some((scheme, host))
 }
 

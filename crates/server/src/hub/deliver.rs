@@ -84,7 +84,7 @@ impl Desk {
                 self.flights.borrow_mut().replays.remove(&(webhook, offset));
             }
             Action::End { webhook, reason } => {
-                self.targets.borrow_mut().forget(webhook);
+                self.forget_target(webhook);
                 self.clerk.end(webhook, reason);
             }
             Action::Drained => self.drained.notify_one(),
