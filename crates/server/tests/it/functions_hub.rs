@@ -186,16 +186,3 @@ fn what_is_wrong_with_functions_is_said_with_its_place() {
     let faults = configured(&both, Path::new("/")).faults;
     assert!(faults.iter().any(|fault| fault.message.contains("write one of them")), "{faults:?}");
 }
-
-#[test]
-fn the_examples_of_the_guide_are_functions() {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authenticators.md");
-    let text = std::fs::read_to_string(guide).unwrap();
-    let blocks: Vec<&str> =
-        text.split("```python\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
-    let functions: Vec<&&str> = blocks.iter().filter(|block| block.contains("def authenticator")).collect();
-    assert_eq!(functions.len(), 3);
-    for code in functions {
-        assert_eq!(stentor::sidecar::check(code, Path::new("python3")), Ok(()), "{code}");
-    }
-}
