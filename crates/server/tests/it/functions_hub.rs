@@ -186,3 +186,20 @@ fn what_is_wrong_with_functions_is_said_with_its_place() {
     let faults = configured(&both, Path::new("/")).faults;
     assert!(faults.iter().any(|fault| fault.message.contains("write one of them")), "{faults:?}");
 }
+
+#[tokio::test]
+async fn an_authenticator_that_changes_needs_a_restart() {
+    let dir = node_dir();
+    let read = |above: &str, body: &str| {
+        let code = format!("def f(**kwargs):\n  {body}\n");
+        let text = format!("{above}{}", hub(json!({"authenticator": {"type": "function", "inline": code}})));
+        let exists = |path: &Path| path.exists();
+        let surroundings = Surroundings { node_dir: dir.path(), env: &|_| None, exists: &exists };
+        config::parse(&text, Syntax::Json, "test", &surroundings).config.unwrap()
+    };
+    let mut node = start_with(read("", "return None"), 1);
+    node.running.reload(read("\n\n", "return None")).expect("the same code, two lines further down");
+    let sentence = node.running.reload(read("", "return 1")).unwrap_err();
+    assert!(sentence.contains("transports[0] changed, which needs a restart"), "{sentence}");
+    node.running.stop().await;
+}
