@@ -138,7 +138,7 @@ fn faults_of_code_are_found_by_one_line() {
     };
     let yaml = |function: &str| {
         format!(
-            "version: 2\nworkers:\n- type: router\n  transports:\n  - type: web\n    endpoint: {{type: tcp, port: 8080}}\n    paths:\n      \
+            "version: 2\nworkers:\n- type: router\n  transports:\n  - type: web\n    endpoint: {{type: tcp, port: 8080, interface: 127.0.0.1}}\n    paths:\n      \
              hub:\n        type: websub-hub\n        name: hub\n        authenticator:\n          type: function\n          {function}\n"
         )
     };
