@@ -369,8 +369,8 @@ fn faulty(context: &HubContext, maker: Maker, trouble: Trouble) -> Result<Figure
 /// Sessions at this pace, while a hub of their own node, of another one, or none has all the work that it can do.
 fn beside(context: &HubContext, maker: Maker, neighbour: Neighbour, pace: Pace) -> Result<Figures, Fault> {
     let mut server = HubServer::stentor(&context.programs, maker, None)?;
-    let subscribers = Subscribers::open(&server.sessions(), &everybody(SESSIONS), Reading::of(1))?;
     let connections = if matches!(pace, Pace::Rate(_)) { 1 } else { CONNECTIONS };
+    let subscribers = Subscribers::open(&server.sessions(), &everybody(SESSIONS), Reading::of(connections))?;
     let mut publishers = Publishers::connect(server.address, connections, server.push(PAYLOAD))?;
     let audience = Audience { progress: Arc::clone(subscribers.progress()), events_per_publication: SESSIONS as u64 };
     let mut run = |time| publishers.run(pace, Until::Elapsed(time), &audience);
