@@ -9,24 +9,33 @@ from __future__ import annotations
 import __future__
 
 import asyncio
+import gc
 import inspect
+import itertools
 import json
 import linecache
 import logging
+import math
 import os
 import queue
 import socket
 import sys
 import threading
 import time
-from collections import deque
 from typing import Any, Callable
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from . import limits, source, wire
 
 # One stack for each thread that runs a function.
 _STACK_BYTES = 1 << 20
+
+# Answers from one look for garbage to the next, and to the next that looks at what the others have left.
+_SWEEP_INTERVAL = 8
+_SWEEP_INTERVAL_OLD = 128
+
+# What is taken from the socket at once.
+_READ_BYTES = 1 << 18
 
 # Octets of a logged text; more is cut.
 _LOG_CHARS_MAX = 8000
@@ -71,32 +80,112 @@ class _Crew:
             self._idle.release()
 
 
-class Runner(asyncio.Protocol):
+_quiet_moments = itertools.count(1)
+
+
+def _sweep() -> None:
+    """Collects garbage while nobody waits. A function that makes a class for each request, as most do, leaves a cycle each
+    time; some fifty of them at once would take the request that happens to be the next a millisecond."""
+    moment = next(_quiet_moments)
+    if moment % _SWEEP_INTERVAL == 0:
+        gc.collect(1 if moment % _SWEEP_INTERVAL_OLD == 0 else 0)
+
+
+class _Outlet:
+    """The way out: straight into the socket where that is quicker than asking the loop to do so."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._rest = bytearray()
+        # Questions that threads have.
+        self._open = 0
+        self._answers: list[bytes] = []
+
+    def write(self, octets: bytes) -> None:
+        """Called by the loop."""
+        with self._lock:
+            self._write(octets)
+
+    def open(self) -> None:
+        """A thread is about to get a question; it owes one `answer`."""
+        with self._lock:
+            self._open += 1
+
+    def answer(self, octets: bytes) -> bool:
+        """Called by a thread, and true when nobody else has a question. The last one that has a question writes, since the loop would have to be woken for it. Where
+        others are busy, answers that are ready together go together: each system call lets go of the interpreter, and costs
+        a thread that others compete with far more than itself."""
+        with self._lock:
+            self._open -= 1
+            if self._open == 0 and not self._answers:
+                self._write(octets)
+                return True
+            self._answers.append(octets)
+            is_first = len(self._answers) == 1
+        if is_first:
+            self._loop.call_soon_threadsafe(self._flush)
+        return False
+
+    def _flush(self) -> None:
+        with self._lock:
+            octets = b"".join(self._answers)
+            self._answers.clear()
+            self._write(octets)
+
+    def _write(self, octets: bytes) -> None:
+        sent = 0 if self._rest else self._send(octets)
+        if sent < len(octets):
+            self._rest += octets[sent:]
+            self._loop.call_soon_threadsafe(self._loop.add_writer, self._connection, self._writable)
+
+    def _writable(self) -> None:
+        with self._lock:
+            del self._rest[: self._send(self._rest)]
+            if not self._rest:
+                self._loop.remove_writer(self._connection)
+
+    def _send(self, octets: bytes | bytearray) -> int:
+        try:
+            return self._connection.send(octets)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # The node has gone, and the end of the socket is read at once.
+            return len(octets)
+
+
+class Runner:
     """One connection to one node, and the function it speaks for."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
         from . import verdict
 
         self._loop = loop
         self._verdict = verdict
+        self._connection = connection
+        self._outlet = _Outlet(loop, connection)
         self._frames = wire.Frames()
-        self._answers: deque[bytes] = deque()
-        self._flush_is_due = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What runs in the loop, by the number of its question, and when its time is over.
+        self._tasks: dict[int, tuple[asyncio.Task[None], float]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
         self._function: Callable[..., Any] | None = None
         self._is_async = False
-        self._transport: asyncio.Transport | None = None
         self._context: Any = None
         self._crew = _Crew(1)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        # The node has gone. Threads that still run a function would keep the interpreter from ending.
-        os._exit(0)
-
-    def data_received(self, data: bytes) -> None:
+    def readable(self) -> None:
+        """Takes what has come."""
+        try:
+            data = self._connection.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            # The node has gone. Threads that still run a function would keep the interpreter from ending.
+            os._exit(0)
         for message, tail in self._frames.feed(data):
             kind = message["type"]
             if kind == "ask":
@@ -109,23 +198,7 @@ class Runner(asyncio.Protocol):
                 self._hello(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        assert self._transport is not None
-        self._transport.write(wire.frame(message))
-
-    def _send_from_thread(self, message: dict[str, Any]) -> None:
-        self._answers.append(wire.frame(message))
-        # Answers that are ready together go together, with one waking of the loop.
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            self._loop.call_soon_threadsafe(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_is_due = False
-        assert self._transport is not None
-        found = []
-        while self._answers:
-            found.append(self._answers.popleft())
-        self._transport.write(b"".join(found))
+        self._outlet.write(wire.frame(message))
 
     def _hello(self, message: dict[str, Any]) -> None:
         import fastapi
@@ -154,6 +227,9 @@ class Runner(asyncio.Protocol):
         """Takes new code. What runs, runs to its end with the old one."""
         self._function = None
         fault = self._compile(message["file"], tail.decode("utf-8", "replace"))
+        # What is there now stays, and looking for garbage in it again and again would cost milliseconds each time.
+        gc.collect()
+        gc.freeze()
         said = None if fault is None else {"line": fault.line, "reason": fault.reason}
         self._send({"type": "loaded", "generation": message["generation"], "fault": said})
 
@@ -177,16 +253,39 @@ class Runner(asyncio.Protocol):
     def _ask(self, message: dict[str, Any], body: bytes) -> None:
         if self._function is None:
             reason = {"verdict": "failed", "cause": "result", "reason": "there is no function"}
-            self._send({"type": "verdict", "id": message["id"], **reason})
+            self._outlet.write(wire.verdict(message["id"], reason))
         elif self._is_async:
-            task = self._loop.create_task(self._run_async(self._function, message, body))
-            self._tasks.add(task)
-            alarm = self._loop.call_later(message["timeout_ms"] / 1000, task.cancel)
-            task.add_done_callback(lambda done: (alarm.cancel(), self._tasks.discard(done)))
+            self._begin(self._function, message, body)
         else:
             function = self._function
+            self._outlet.open()
             message["deadline"] = time.monotonic() + message["timeout_ms"] / 1000
             self._crew.run(lambda: self._run_in_thread(function, message, body))
+
+    def _begin(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
+        deadline = self._loop.time() + message["timeout_ms"] / 1000
+        task = self._loop.create_task(self._run_async(function, message, body))
+        self._tasks[message["id"]] = (task, deadline)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._set_alarm(deadline)
+
+    def _set_alarm(self, deadline: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        """One alarm for all: nearly every question is answered long before it, and costs it nothing then."""
+        self._alarm = None
+        now = self._loop.time()
+        for question, (task, deadline) in self._tasks.items():
+            if deadline <= now:
+                task.cancel()
+                # Whether it heeds that or not, it is not told again.
+                self._tasks[question] = (task, math.inf)
+        nearest = min((deadline for _, deadline in self._tasks.values()), default=math.inf)
+        if nearest < math.inf:
+            self._set_alarm(nearest)
 
     async def _run_async(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
         try:
@@ -196,12 +295,15 @@ class Runner(asyncio.Protocol):
             said = {"verdict": "overdue"}
         except BaseException as error:
             said = self._verdict.of_exception(error)
-        self._send({"type": "verdict", "id": message["id"], **said})
+        del self._tasks[message["id"]]
+        self._outlet.write(wire.verdict(message["id"], said))
+        if not self._tasks:
+            _sweep()
 
     def _run_in_thread(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
         if time.monotonic() >= message["deadline"]:
             # It has waited for a thread until nobody waits for it any more.
-            self._send_from_thread({"type": "verdict", "id": message["id"], "verdict": "overdue"})
+            self._outlet.answer(wire.verdict(message["id"], {"verdict": "overdue"}))
             return
         try:
             result = function(context=self._context, request=request(message, body))
@@ -210,7 +312,9 @@ class Runner(asyncio.Protocol):
             said = self._verdict.of_result(result, message["topic"])
         except BaseException as error:
             said = self._verdict.of_exception(error)
-        self._send_from_thread({"type": "verdict", "id": message["id"], **said})
+        if self._outlet.answer(wire.verdict(message["id"], said)):
+            # The frames of the function are gone by now, and what it has made with them.
+            _sweep()
 
 
 def request(message: dict[str, Any], body: bytes) -> Any:
@@ -242,12 +346,33 @@ def request(message: dict[str, Any], body: bytes) -> Any:
     found = Request(scope, receive)
     # As if the body had been read already: then it can be read before the form and behind it.
     found._body = body
+    if _is_plain_form(found.headers.get("content-type", "")):
+        found._get_form = _reader_of(found, body)
     return found
+
+
+def _is_plain_form(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def _reader_of(found: Any, body: bytes) -> Callable[..., Any]:
+    """What `form` stands on, for a form that is there as a whole. Starlette reads forms octet by octet, as they come over a
+    network, which takes as long as everything else that is done about a question."""
+
+    async def read(**_: Any) -> Any:
+        if found._form is None:
+            from starlette.datastructures import FormData
+
+            found._form = FormData(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+        return found._form
+
+    return read
 
 
 async def _serve(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    await loop.connect_accepted_socket(lambda: Runner(loop), connection)
+    connection.setblocking(False)
+    loop.add_reader(connection, Runner(loop, connection).readable)
     await loop.create_future()
 
 

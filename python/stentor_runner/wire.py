@@ -14,6 +14,9 @@ PROTOCOL = 1
 # Made once: `json.dumps` with separators of one's own makes an encoder each time.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+_decode = json.JSONDecoder().decode
+_text = json.encoder.encode_basestring_ascii
+
 _HEAD = struct.Struct(">II")
 
 # What a node may send at once: a request for a subscription is far smaller, a function's configuration may be larger.
@@ -26,6 +29,19 @@ def frame(message: dict[str, Any], tail: bytes = b"") -> bytes:
     return _HEAD.pack(len(text), len(tail)) + text + tail
 
 
+def verdict(question: int, said: dict[str, Any]) -> bytes:
+    """The frame of a verdict. The two that nearly all are have no more than this, and need no encoder."""
+    kind = said["verdict"]
+    if len(said) == 1:
+        text = b'{"type":"verdict","id":%d,"verdict":"%s"}' % (question, kind.encode())
+    elif len(said) == 2 and "identity" in said:
+        identity = _text(said["identity"]).encode("ascii")
+        text = b'{"type":"verdict","id":%d,"verdict":"%s","identity":%s}' % (question, kind.encode(), identity)
+    else:
+        return frame({"type": "verdict", "id": question, **said})
+    return _HEAD.pack(len(text), 0) + text
+
+
 class Frames:
     """Cuts a stream of octets into frames."""
 
@@ -34,19 +50,29 @@ class Frames:
 
     def feed(self, octets: bytes) -> list[tuple[dict[str, Any], bytes]]:
         """The frames that are complete with these octets."""
-        rest = self._rest
-        rest += octets
-        found = []
-        at = 0
-        while len(rest) - at >= _HEAD.size:
-            text, tail = _HEAD.unpack_from(rest, at)
-            if text + tail > FRAME_BYTES_MAX:
-                raise ValueError("a frame is too long")
-            begin = at + _HEAD.size
-            end = begin + text + tail
-            if len(rest) < end:
-                break
-            found.append((json.loads(rest[begin : begin + text].decode()), bytes(rest[begin + text : end])))
-            at = end
-        del rest[:at]
+        if not self._rest:
+            # Nearly always frames come whole, and are cut from what came.
+            found, end = _cut(octets)
+            self._rest += octets[end:]
+            return found
+        self._rest += octets
+        found, end = _cut(self._rest)
+        del self._rest[:end]
         return found
+
+
+def _cut(octets: bytes | bytearray) -> tuple[list[tuple[dict[str, Any], bytes]], int]:
+    found = []
+    at = 0
+    while len(octets) - at >= _HEAD.size:
+        text, tail = _HEAD.unpack_from(octets, at)
+        if text + tail > FRAME_BYTES_MAX:
+            raise ValueError("a frame is too long")
+        begin = at + _HEAD.size
+        end = begin + text + tail
+        if len(octets) < end:
+            break
+        message = _decode(octets[begin : begin + text].decode())
+        found.append((message, bytes(octets[begin + text : end])))
+        at = end
+    return found, at

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`, `bench-hub`, `soak` and `weather`: the server and the load generator, built as users get them, and then measured.
+//! `cargo xtask bench`, `bench-hub`, `bench-functions`, `soak` and `weather`: the server and the load generator, built as users
+//! get them, and then measured.
 //! `cargo xtask profile`: the same programs with line tables, and their instructions counted.
 //!
 //! Knows how both are built and what the load generator is told about them. What is measured, and what the options mean, is in
@@ -22,6 +23,13 @@ pub(crate) const HUB: &[Step] = &[
     Step { name: "build stentor-bench", run: build_bench },
     Step { name: "build the store's example", run: build_store },
     Step { name: "bench of the hub", run: hub },
+];
+
+/// The same two programs, and the benchmark of authenticator functions.
+pub(crate) const FUNCTIONS: &[Step] = &[
+    Step { name: "build stentor", run: build_server },
+    Step { name: "build stentor-bench", run: build_bench },
+    Step { name: "bench of functions", run: functions },
 ];
 
 /// The same two programs, and half of the full rate for long.
@@ -58,6 +66,13 @@ fn hub(place: &Place) -> Ending {
     let mut command = measure(place, "hub");
     command.arg("--store-example").arg(example).args(["--commit", &commit(place)]).args(&place.arguments);
     exec(&mut command).map(|()| "measured".to_owned())
+}
+
+/// The Python environment stays in the target folder, so that packages are fetched once.
+fn functions(place: &Place) -> Ending {
+    let mut command = measure(place, "functions");
+    command.arg("--files").arg(place.target.join("bench-functions")).args(["--commit", &commit(place)]);
+    exec(command.args(&place.arguments)).map(|()| "measured".to_owned())
 }
 
 fn bench(place: &Place) -> Ending {

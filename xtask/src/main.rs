@@ -38,6 +38,8 @@ usage: cargo xtask SUBCOMMAND
                the public WebSocket fuzzing suite against the echo service of a release build
   bench        build everything in release and measure it; `bench --help` has the options
   bench-hub    the same for the WebSub hub; `bench-hub --help` has the options
+  bench-functions
+               the same for authenticator functions; `bench-functions --help` has the options
   soak [--seconds N]
                build both in release and press on the server for ten minutes, or N seconds, while sessions come and go
   weather [--only NAMES] [--rounds N] [--seconds N] [--json FILE]
@@ -75,6 +77,7 @@ fn steps(subcommand: &str) -> Option<Vec<Step>> {
         "install" => &[install::STEPS],
         "bench" => &[bench::STEPS],
         "bench-hub" => &[bench::HUB],
+        "bench-functions" => &[bench::FUNCTIONS],
         "soak" => &[bench::SOAK],
         "weather" => &[bench::WEATHER],
         "profile" => &[bench::PROFILE],

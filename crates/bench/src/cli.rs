@@ -13,6 +13,7 @@ use crate::cell::{Cell, Context};
 use crate::curve::{self, Curve, CurveRun};
 use crate::dialect::Dialect;
 use crate::fault::{Fault, io};
+use crate::functions::{self, FunctionCell, FunctionContext, FunctionRun, Judge};
 use crate::hub::{self, HubCell, HubContext, HubRun, Maker, Signing};
 use crate::machine;
 use crate::profile;
@@ -53,6 +54,8 @@ enum Command {
     },
     /// Measure the hub; `cargo xtask bench-hub` builds everything and calls this
     Hub(HubArgs),
+    /// Measure authenticator functions; `cargo xtask bench-functions` builds everything and calls this
+    Functions(FunctionsArgs),
     /// Be the ceiling of hubs
     CeilingOfHubs {
         /// Where to listen
@@ -191,6 +194,40 @@ struct HubArgs {
     output: Output,
 }
 
+#[derive(Debug, Args)]
+struct FunctionsArgs {
+    /// The server to measure
+    #[arg(long, value_name = "FILE")]
+    server: PathBuf,
+    /// The commit that the server was built from, for the record
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Rounds; medians are taken over them
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds that each run asks
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// One short round
+    #[arg(long)]
+    quick: bool,
+    /// Only these cells: def1, def32, async1, async32, or these with another number
+    #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = function_cell)]
+    only: Vec<FunctionCell>,
+    /// Only these systems
+    #[arg(long, value_delimiter = ',', value_enum)]
+    systems: Vec<Judge>,
+    /// Where the Python environment is made, and stays [default: a folder that is removed afterwards]
+    #[arg(long, value_name = "FOLDER")]
+    files: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn function_cell(word: &str) -> Result<FunctionCell, String> {
+    FunctionCell::named(word).ok_or_else(|| "no such cell".to_owned())
+}
+
 fn hub_cell(word: &str) -> Result<HubCell, String> {
     HubCell::named(word).ok_or_else(|| "no such cell".to_owned())
 }
@@ -307,6 +344,7 @@ pub fn main() -> ExitCode {
         Command::Profile(args) => profile(&args),
         Command::Ceiling { mode, listen } => stub::serve(listen, mode).map(|()| ExitCode::SUCCESS),
         Command::Hub(args) => hub(&args),
+        Command::Functions(args) => functions(&args),
         Command::CeilingOfHubs { listen, endpoints, port, signing } => {
             stub::webhooks::serve(listen, endpoints, port, signing).map(|()| ExitCode::SUCCESS)
         }
@@ -397,6 +435,20 @@ fn hub(args: &HubArgs) -> Result<ExitCode, Fault> {
     show(&args.output, &slice, &Content::Hubs(results))
 }
 
+fn functions(args: &FunctionsArgs) -> Result<ExitCode, Fault> {
+    machine::is_fresh(&args.server)?;
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let temporary = io(tempfile::tempdir(), || "there is no temporary folder".to_owned())?;
+    let folder = args.files.as_ref().map_or_else(|| temporary.path().to_path_buf(), absolute);
+    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
+    let cells = if args.only.is_empty() { FunctionCell::ALL.to_vec() } else { args.only.clone() };
+    let judges: Vec<Judge> = if args.systems.is_empty() { Judge::ALL.into() } else { args.systems.clone() };
+    let context = FunctionContext { stentor: absolute(&args.server), time: Duration::from_secs_f64(seconds), folder };
+    let results = functions::run(&context, &cells, &judges, rounds, &mut |run| complain(&function_progress(run)))?;
+    let slice = Slice::new(&args.commit, seconds, &results.json());
+    show(&args.output, &slice, &Content::Functions(results))
+}
+
 fn report(args: &ReportArgs) -> Result<ExitCode, Fault> {
     let read = |file: &PathBuf| {
         let text = io(fs::read_to_string(file), || format!("{} cannot be read", file.display()))?;
@@ -480,6 +532,14 @@ fn hub_progress(run: &HubRun) -> String {
         Err(words) => words.clone(),
     };
     format!("round {} {:<18} {:<10} {words}", run.round, run.cell.name(), run.maker.name())
+}
+
+fn function_progress(run: &FunctionRun) -> String {
+    let words = match &run.result {
+        Ok(figures) => format!("{} verdicts/s", chart::short(figures[functions::table::RATE])),
+        Err(words) => words.clone(),
+    };
+    format!("round {} {:<8} {:<16} {words}", run.round, run.cell.name(), run.judge.name())
 }
 
 /// Prints results, and writes the raw figures and the picture where they are wanted.

@@ -3,7 +3,7 @@
 //! [`subscribers`] and [`publishers`] are the generator, for whoever wants to press on a server; [`process`] and
 //! [`system`] start servers; [`cell`], [`curve`] and [`rounds`] are the benchmark, [`table`], [`chart`] and [`multiples`] show
 //! what came out, and [`report`] puts slices of it together. [`soak`] presses on a server for long and judges it, [`weather`]
-//! with clients that mean no good. [`hub`] is the benchmark of hubs. [`profile`] counts instructions instead of time.
+//! with clients that mean no good. [`hub`] is the benchmark of hubs, [`functions`] that of authenticator functions. [`profile`] counts instructions instead of time.
 //!
 //! Everything is measured from outside, through sockets and `/proc`: this crate knows nothing of the server's insides, so
 //! that every server is measured alike.
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod curve;
 pub mod dialect;
 pub mod fault;
+pub mod functions;
 pub mod histogram;
 pub mod hub;
 pub mod ledger;

@@ -162,6 +162,16 @@ fn threads(pid: u32) -> Vec<(u32, u64)> {
     tasks.flatten().filter_map(read).collect()
 }
 
+/// Processor time used so far by those threads of a process that have this name with a number behind it, in nanoseconds.
+#[must_use]
+pub fn cpu_of_threads(pid: u32, name: &str) -> u64 {
+    let is_meant = |thread: u32| {
+        let called = fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm")).unwrap_or_default();
+        called.trim_end().strip_prefix(name).is_some_and(|rest| rest.parse::<u32>().is_ok())
+    };
+    threads(pid).into_iter().filter(|&(thread, _)| is_meant(thread)).map(|(_, time)| time).sum()
+}
+
 /// User and system time of a process, ended threads included: fields 14 and 15 of `stat`, in hundredths of a second.
 fn coarse_cpu(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cell::{Cell, Figures};
 use crate::curve::{Curve, CurveRun, Curves};
 use crate::fault::Fault;
+use crate::functions::{self, FunctionCell, FunctionResults, FunctionRun, Judge};
 use crate::hub::{self, HubCell, HubResults, HubRun, Maker};
 use crate::rounds::{Results, Run};
 use crate::system::System;
@@ -30,6 +31,8 @@ pub enum Content {
     Curves(Curves),
     /// Hubs beside each other.
     Hubs(HubResults),
+    /// Authenticator functions beside applications.
+    Functions(FunctionResults),
 }
 
 impl Slice {
@@ -93,6 +96,10 @@ impl Slice {
             let runs = self.runs.iter().map(|run| hub_run(run).ok_or_else(|| strange(run)));
             return Ok(Content::Hubs(HubResults { runs: runs.collect::<Result<_, _>>()? }));
         }
+        if self.runs.iter().all(|run| run["function"].is_string()) {
+            let runs = self.runs.iter().map(|run| function_run(run).ok_or_else(|| strange(run)));
+            return Ok(Content::Functions(FunctionResults { runs: runs.collect::<Result<_, _>>()? }));
+        }
         let runs = self.runs.iter().map(|run| cell_run(run).ok_or_else(|| strange(run)));
         Ok(Content::Cells(Results { runs: runs.collect::<Result<_, _>>()? }))
     }
@@ -100,7 +107,7 @@ impl Slice {
 
 /// What a run is a round of.
 fn place(run: &Value) -> String {
-    ["cell", "system", "curve", "at", "hub"].map(|name| text(&run[name])).join("/")
+    ["cell", "system", "curve", "at", "hub", "function"].map(|name| text(&run[name])).join("/")
 }
 
 fn text(value: &Value) -> String {
@@ -120,6 +127,12 @@ fn curve_run(run: &Value) -> Option<CurveRun> {
 fn hub_run(run: &Value) -> Option<HubRun> {
     let maker = Maker::ALL.into_iter().find(|maker| Some(maker.name()) == run["system"].as_str())?;
     Some(HubRun { cell: HubCell::named(run["hub"].as_str()?)?, maker, round: round(run)?, result: result(run)? })
+}
+
+fn function_run(run: &Value) -> Option<FunctionRun> {
+    let judge = Judge::ALL.into_iter().find(|judge| Some(judge.name()) == run["system"].as_str())?;
+    let cell = FunctionCell::named(run["function"].as_str()?)?;
+    Some(FunctionRun { cell, judge, round: round(run)?, result: result(run)? })
 }
 
 fn round(run: &Value) -> Option<usize> {
@@ -148,6 +161,7 @@ impl Content {
             Self::Cells(results) => table::render(results),
             Self::Curves(curves) => multiples::render(curves),
             Self::Hubs(results) => hub::table::render(results),
+            Self::Functions(results) => functions::table::render(results),
         }
     }
 
@@ -158,6 +172,7 @@ impl Content {
             Self::Cells(results) => chart::render(results, caption),
             Self::Curves(curves) => multiples::draw(curves, caption),
             Self::Hubs(results) => hub::table::draw(results, caption),
+            Self::Functions(results) => functions::table::draw(results, caption),
         }
     }
 
@@ -168,6 +183,7 @@ impl Content {
             Self::Cells(_) => ["latest.json", "fanout.svg"],
             Self::Curves(_) => ["curves.json", "curves.svg"],
             Self::Hubs(_) => ["hub.json", "hub.svg"],
+            Self::Functions(_) => ["functions.json", "functions.svg"],
         }
     }
 
@@ -178,6 +194,7 @@ impl Content {
             Self::Cells(results) => results.faults(),
             Self::Curves(curves) => curves.faults(),
             Self::Hubs(results) => results.faults(),
+            Self::Functions(results) => results.faults(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use stentor_model::{Offset, WebhookId};
+use stentor_model::{IdMap, Offset, WebhookId};
 
 use crate::{LastOutcome, StoreError};
 
@@ -62,7 +62,7 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct Shard {
-    slots: HashMap<u64, Slot>,
+    slots: IdMap<u64, Slot>,
     dirty: Vec<u64>,
     outcomes: HashMap<u64, LastOutcome>,
 }

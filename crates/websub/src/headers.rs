@@ -12,11 +12,12 @@
 //!
 //! Fields that say who and what connects (`Host`, `Content-Length`) are the client's.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use stentor_model::{Epoch, Offset, PublicationId, Topic};
 
-use crate::address::escape;
+use crate::address::{escape, escaped};
 #[cfg(doc)]
 use crate::signature;
 
@@ -93,23 +94,44 @@ pub struct Delivery<'a> {
 
 /// The fields that are the same in every delivery of a publication, so that they are made once for all subscribers. Each
 /// attempt adds [`ATTEMPT`], and [`signature::HEADER`] where the subscription has a secret.
+///
+/// The values stand in one text, one behind the other, so that a publication needs room for them once.
 #[must_use]
-pub fn delivery(delivery: &Delivery<'_>) -> [(&'static str, String); 6] {
-    [
-        ("Content-Type", delivery.content_type.to_owned()),
-        ("Link", link(delivery.hub_url, delivery.topic)),
-        (PUBLICATION, delivery.publication.to_string()),
-        (SEQUENCE, delivery.sequence.to_string()),
-        (EPOCH, delivery.epoch.0.to_string()),
-        (OFFSET, delivery.offset.to_string()),
+pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize>); 6]) {
+    let Delivery { hub_url, topic, content_type, publication, sequence, epoch, offset } = delivery;
+    let mut text = String::with_capacity(content_type.len() + hub_url.len() + topic.as_str().len() + 120);
+    let mut add = |name, value: fmt::Arguments<'_>| {
+        let start = text.len();
+        text.write_fmt(value).expect("a text takes everything");
+        (name, start..text.len())
+    };
+    let fields = [
+        ("Content-Type", format_args!("{content_type}")),
+        ("Link", format_args!("{}", Link(hub_url, topic))),
+        (PUBLICATION, format_args!("{publication}")),
+        (SEQUENCE, format_args!("{sequence}")),
+        (EPOCH, format_args!("{}", epoch.0)),
+        (OFFSET, format_args!("{offset}")),
     ]
+    .map(|(name, value)| add(name, value));
+    (text, fields)
 }
 
 /// The `Link` field of a delivery and of a topic's own answer (WebSub 4 and 7): one field with both links, the hub first,
 /// since some subscribers read no further than the first.
 #[must_use]
 pub fn link(hub_url: &str, topic: &Topic) -> String {
-    format!("<{}>; rel=\"hub\", <{}>; rel=\"self\"", escape(hub_url), escape(topic.as_str()))
+    Link(hub_url, topic).to_string()
+}
+
+/// See [`link`].
+struct Link<'a>(&'a str, &'a Topic);
+
+impl fmt::Display for Link<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hub, topic) = (escaped(self.0), escaped(self.1.as_str()));
+        write!(f, "<{hub}>; rel=\"hub\", <{topic}>; rel=\"self\"")
+    }
 }
 
 /// The `User-Agent` of all requests of a hub: subscribers look for it when they wonder who asks (item 61).
@@ -143,7 +165,8 @@ mod tests {
             ("Stentor-Epoch", "3"),
             ("Stentor-Offset", "42"),
         ];
-        assert_eq!(delivery(&given).each_ref().map(|(name, value)| (*name, value.as_str())), expected);
+        let (text, fields) = delivery(&given);
+        assert_eq!(fields.map(|(name, range)| (name, &text[range])), expected);
     }
 
     #[test]

@@ -53,21 +53,40 @@ pub enum Source {
     Fetch(Fetch),
 }
 
-/// The attributes as slices of the message; others are allowed and mean nothing.
+/// The attributes; others are allowed and mean nothing.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attributes<'a> {
-    #[serde(borrow)]
-    topic: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content_url: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content_base64: Option<&'a RawValue>,
+struct Attributes<T> {
+    topic: Option<T>,
+    content_type: Option<T>,
+    content_url: Option<T>,
+    content_base64: Option<T>,
 }
 
+/// Borrows where nothing is escaped; content of megabytes is not copied before it is decoded.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 const ATTRIBUTES: [&str; 4] = ["topic", "contentType", "contentUrl", "contentBase64"];
+
+/// Why a message has not the form that messages have.
+fn fault_of_form(body: &[u8]) -> Refusal {
+    let attributes: Attributes<&RawValue> = match serde_json::from_slice(body) {
+        Ok(attributes) => attributes,
+        Err(error) => {
+            let sentence = error.to_string();
+            let repeated = ATTRIBUTES.iter().find(|name| sentence.starts_with(&format!("duplicate field `{name}`")));
+            // A second reader might take the other one.
+            return repeated.map_or(Refusal::NotJson, |field| Refusal::Repeated { field });
+        }
+    };
+    let Attributes { topic, content_type, content_url, content_base64 } = attributes;
+    let values = [topic, content_type, content_url, content_base64];
+    let is_text = |value: &RawValue| serde_json::from_str::<Option<Text<'_>>>(value.get()).is_ok();
+    let wrong = ATTRIBUTES.into_iter().zip(values).find(|(_, value)| value.is_some_and(|value| !is_text(value)));
+    wrong.map_or(Refusal::NotJson, |(field, _)| Refusal::NotText { field })
+}
 
 /// Reads an `echo.websub` message. `null` is as good as absent.
 ///
@@ -82,42 +101,29 @@ pub fn parse(body: &[u8], bytes_max: usize) -> Result<Message, Refusal> {
     if !is_object {
         return Err(Refusal::NotJson);
     }
-    let attributes: Attributes<'_> = serde_json::from_slice(body).map_err(|error| {
-        let sentence = error.to_string();
-        let repeated = ATTRIBUTES.iter().find(|name| sentence.starts_with(&format!("duplicate field `{name}`")));
-        // A second reader might take the other one.
-        repeated.map_or(Refusal::NotJson, |field| Refusal::Repeated { field })
-    })?;
-    let topic = text("topic", attributes.topic)?.ok_or(Refusal::Missing { field: "topic" })?;
-    let topic = address::topic(&topic).map_err(|fault| Refusal::Url { field: "topic", fault })?;
-    let content_type = match text("contentType", attributes.content_type)? {
+    let attributes: Attributes<Text<'_>> = serde_json::from_slice(body).map_err(|_| fault_of_form(body))?;
+    let topic = attributes.topic.ok_or(Refusal::Missing { field: "topic" })?;
+    let topic = address::topic(&topic.0).map_err(|fault| Refusal::Url { field: "topic", fault })?;
+    let content_type = match attributes.content_type {
         None => None,
-        Some(text) => Some(ContentType::parse(&text).ok_or(Refusal::ContentType { field: "contentType" })?),
+        Some(text) => Some(ContentType::parse(&text.0).ok_or(Refusal::ContentType { field: "contentType" })?),
     };
     // Judged also where it is only what is fallen back to: a message that is broken should say so at once.
-    let content = match text("contentBase64", attributes.content_base64)? {
+    let content = match attributes.content_base64 {
         None => None,
         Some(text) => Some(Content {
             content_type: content_type.clone().unwrap_or_else(ContentType::text),
-            body: STANDARD.decode(text.as_bytes()).map_err(|_| Refusal::NotBase64)?,
+            body: STANDARD.decode(text.0.as_bytes()).map_err(|_| Refusal::NotBase64)?,
         }),
     };
-    let source = match text("contentUrl", attributes.content_url)? {
-        Some(url) => {
+    let source = match attributes.content_url {
+        Some(Text(url)) => {
             Address::parse(&url).map_err(|fault| Refusal::Url { field: "contentUrl", fault })?;
             Source::Fetch(Fetch { url: url.into_owned(), content_type, fallback: content })
         }
         None => Source::Content(content.ok_or(Refusal::NoContent)?),
     };
     Ok(Message { topic, source })
-}
-
-fn text<'a>(field: &'static str, value: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Refusal> {
-    /// Borrows where nothing is escaped; content of megabytes is not copied before it is decoded.
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let Some(value) = value.filter(|value| value.get() != "null") else { return Ok(None) };
-    serde_json::from_str::<Text<'_>>(value.get()).map(|text| Some(text.0)).map_err(|_| Refusal::NotText { field })
 }
 
 /// Takes a body as it is, for a topic that the URL named.

@@ -1,5 +1,6 @@
 //! The cells of hubs: one figure of one hub in one round, taken from a fresh process.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::fault::{Fault, io};
 use crate::histogram::Histogram;
 use crate::ledger::Tally;
 use crate::machine;
+use crate::process::cpu_of_threads;
 use crate::publishers::{Audience, Pace, Publishers, Sent, Until};
 use crate::subscribers::{Reading, Subscribers};
 use crate::system::everybody;
@@ -31,6 +33,12 @@ const RATE: f64 = 100.0;
 /// WAMP sessions, and publications a second to them, in the cells that look at what a busy hub does to them.
 const SESSIONS: usize = 100;
 const SESSION_RATE: f64 = 200.0;
+
+/// Publications that have not reached all sessions yet, where they go as fast as they can.
+const SESSION_WINDOW: u64 = 100;
+
+/// What the threads of the server that serve sessions are called before their number.
+const LOOPS: &str = "stentor-";
 
 /// What a slow endpoint takes.
 const SLOWNESS: Duration = Duration::from_millis(200);
@@ -75,6 +83,8 @@ pub enum HubCell {
     Faulty(Trouble),
     /// 200 WAMP publications a second to 100 sessions, beside a hub.
     Beside(Neighbour),
+    /// WAMP publications to 100 sessions as fast as they go, beside a hub.
+    Pressed(Neighbour),
     /// Memory and start with so many subscriptions that nobody publishes to.
     Idle(usize),
 }
@@ -99,11 +109,14 @@ const WORDS: &[(&str, HubCell)] = &[
     ("wamp-alone", HubCell::Beside(Neighbour::None)),
     ("wamp-beside-other", HubCell::Beside(Neighbour::Other)),
     ("wamp-beside-own", HubCell::Beside(Neighbour::Own)),
+    ("wamp-full-alone", HubCell::Pressed(Neighbour::None)),
+    ("wamp-full-beside-other", HubCell::Pressed(Neighbour::Other)),
+    ("wamp-full-beside-own", HubCell::Pressed(Neighbour::Own)),
 ];
 
 impl HubCell {
     /// What is measured when nothing else is said.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Deliver(1, Signing::Plain),
         Self::Deliver(50, Signing::Plain),
         Self::Deliver(1000, Signing::Plain),
@@ -120,6 +133,9 @@ impl HubCell {
         Self::Beside(Neighbour::None),
         Self::Beside(Neighbour::Other),
         Self::Beside(Neighbour::Own),
+        Self::Pressed(Neighbour::None),
+        Self::Pressed(Neighbour::Other),
+        Self::Pressed(Neighbour::Own),
         Self::Idle(100_000),
         Self::Idle(1_000_000),
     ];
@@ -161,7 +177,7 @@ impl HubCell {
         match self {
             Self::Deliver(..) => matches!(maker, Maker::Ceiling | Maker::Memory | Maker::Sqlite),
             Self::Accept(_) => !matches!(maker, Maker::Ceiling),
-            Self::Faulty(_) | Self::Beside(_) | Self::Idle(_) => matches!(maker, Maker::Sqlite),
+            Self::Faulty(_) | Self::Beside(_) | Self::Pressed(_) | Self::Idle(_) => matches!(maker, Maker::Sqlite),
         }
     }
 
@@ -175,7 +191,8 @@ impl HubCell {
             (Self::Accept(count), Maker::Store | Maker::Bare) => stored(context, maker, count),
             (Self::Accept(count), _) => accept(context, maker, count),
             (Self::Faulty(trouble), _) => faulty(context, maker, trouble),
-            (Self::Beside(neighbour), _) => beside(context, maker, neighbour),
+            (Self::Beside(neighbour), _) => beside(context, maker, neighbour, Pace::Rate(SESSION_RATE)),
+            (Self::Pressed(neighbour), _) => beside(context, maker, neighbour, Pace::Window(SESSION_WINDOW)),
             (Self::Idle(count), _) => idle(context, maker, count),
         }
     }
@@ -349,36 +366,48 @@ fn faulty(context: &HubContext, maker: Maker, trouble: Trouble) -> Result<Figure
     Ok(figures)
 }
 
-/// Sessions at a fixed rate, while a hub of their own node, of another one, or none has all the work that it can do.
-fn beside(context: &HubContext, maker: Maker, neighbour: Neighbour) -> Result<Figures, Fault> {
+/// Sessions at this pace, while a hub of their own node, of another one, or none has all the work that it can do.
+fn beside(context: &HubContext, maker: Maker, neighbour: Neighbour, pace: Pace) -> Result<Figures, Fault> {
     let mut server = HubServer::stentor(&context.programs, maker, None)?;
-    let subscribers = Subscribers::open(&server.sessions(), &everybody(SESSIONS), Reading::of(1))?;
-    let mut publishers = Publishers::connect(server.address, 1, server.push(PAYLOAD))?;
+    let connections = if matches!(pace, Pace::Rate(_)) { 1 } else { CONNECTIONS };
+    let subscribers = Subscribers::open(&server.sessions(), &everybody(SESSIONS), Reading::of(connections))?;
+    let mut publishers = Publishers::connect(server.address, connections, server.push(PAYLOAD))?;
     let audience = Audience { progress: Arc::clone(subscribers.progress()), events_per_publication: SESSIONS as u64 };
-    let mut run = |time| publishers.run(Pace::Rate(SESSION_RATE), Until::Elapsed(time), &audience);
+    let mut run = |time| publishers.run(pace, Until::Elapsed(time), &audience);
+    let (pid, own) = (server.process.id(), Cell::new(0));
     let mut measure = || {
         run(context.time / 4)?;
         let _warm = subscribers.take_latency();
-        run(context.time)
+        let before = cpu_of_threads(pid, LOOPS);
+        let sent = run(context.time)?;
+        own.set(cpu_of_threads(pid, LOOPS) - before);
+        Ok(sent)
     };
-    let deliveries = match neighbour {
-        Neighbour::None => {
-            measure()?;
-            0.0
-        }
+    let (measured, deliveries) = match neighbour {
+        Neighbour::None => (measure()?, 0.0),
         Neighbour::Own => busy(&server, context, &mut measure)?,
         Neighbour::Other => busy(&HubServer::stentor(&context.programs, maker, None)?, context, &mut measure)?,
     };
     let sent: u64 = publishers.sent().iter().map(|&count| u64::from(count)).sum();
     let _complete = subscribers.wait(sent * SESSIONS as u64, DRAIN);
-    let mut figures = Figures::from([("deliveries_per_s", deliveries), ("cpu_s", server.process.cpu() as f64 / 1e9)]);
+    let events = (measured.publications * SESSIONS as u64) as f64;
+    let mut figures = Figures::from([
+        ("deliveries_per_s", deliveries),
+        ("events_per_s", events / measured.elapsed.as_secs_f64()),
+        ("events_per_own_cpu_s", events / (own.get().max(1) as f64 / 1e9)),
+        ("cpu_s", server.process.cpu() as f64 / 1e9),
+    ]);
     latencies(&mut figures, &subscribers.take_latency());
     faults(&mut figures, &subscribers.tally(&publishers.sent()));
     Ok(figures)
 }
 
-/// Does something while this hub delivers as much as it can; gives the deliveries a second.
-fn busy(hub: &HubServer, context: &HubContext, work: &mut dyn FnMut() -> Result<Sent, Fault>) -> Result<f64, Fault> {
+/// Does something while this hub delivers as much as it can; gives the deliveries a second too.
+fn busy(
+    hub: &HubServer,
+    context: &HubContext,
+    work: &mut dyn FnMut() -> Result<Sent, Fault>,
+) -> Result<(Sent, f64), Fault> {
     let receivers = Receivers::start(ENDPOINTS, &[], CONNECTIONS)?;
     hub.subscribe(&receivers, Signing::Plain)?;
     let mut publishers = Publishers::connect(hub.address, CONNECTIONS, hub.template(PAYLOAD))?;
@@ -396,8 +425,7 @@ fn busy(hub: &HubServer, context: &HubContext, work: &mut dyn FnMut() -> Result<
         let done = work();
         over.store(true, Ordering::SeqCst);
         let rate = presser.join().map_err(|_| Fault::Setup("the hub's publishers have failed".to_owned()))?;
-        done?;
-        rate
+        Ok((done?, rate?))
     })
 }
 

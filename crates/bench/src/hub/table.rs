@@ -42,6 +42,16 @@ const LATENCY: &[Column] = &[
     ("stolen s", "stolen_s", 1),
 ];
 
+const PRESSED: &[Column] = &[
+    ("events/own CPU-s", "events_per_own_cpu_s", 0),
+    ("events/s", "events_per_s", 0),
+    ("deliveries/s", "deliveries_per_s", 0),
+    FAULTS[0],
+    FAULTS[1],
+    FAULTS[2],
+    ("stolen s", "stolen_s", 1),
+];
+
 const IDLE: &[Column] = &[
     ("octets each", "octets_per_subscription", 0),
     ("start ms", "start_ms", 0),
@@ -55,6 +65,7 @@ const fn columns(cell: HubCell) -> &'static [Column] {
         HubCell::Deliver(..) => DELIVER,
         HubCell::Accept(_) => ACCEPT,
         HubCell::Faulty(_) | HubCell::Beside(_) => LATENCY,
+        HubCell::Pressed(_) => PRESSED,
         HubCell::Idle(_) => IDLE,
     }
 }
@@ -87,15 +98,19 @@ pub fn title(cell: HubCell) -> String {
             };
             format!("100 publications/s to 50 endpoints, {words}; the healthy ones' latency")
         }
-        HubCell::Beside(neighbour) => {
-            let words = match neighbour {
-                Neighbour::None => "alone",
-                Neighbour::Other => "beside a busy hub of another node",
-                Neighbour::Own => "beside a busy hub of the same node",
-            };
-            format!("200 WAMP publications/s to 100 sessions, {words}")
+        HubCell::Beside(neighbour) => format!("200 WAMP publications/s to 100 sessions, {}", company(neighbour)),
+        HubCell::Pressed(neighbour) => {
+            format!("WAMP publications at full rate to 100 sessions, {}", company(neighbour))
         }
         HubCell::Idle(count) => format!("{count} subscriptions that nobody publishes to"),
+    }
+}
+
+const fn company(neighbour: Neighbour) -> &'static str {
+    match neighbour {
+        Neighbour::None => "alone",
+        Neighbour::Other => "beside a busy hub of another node",
+        Neighbour::Own => "beside a busy hub of the same node",
     }
 }
 

@@ -4,11 +4,10 @@
 //! outcome means, [`turn`] whose turn it is, [`view`] what an operator may see. None of them knows how any of it is carried out.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_model::{Offset, Topic, WebhookId};
+use stentor_model::{IdMap, Offset, Topic, WebhookId};
 
 use crate::event::{Action, EndReason, Enrolment, Event, Now};
 use crate::host::{Breaker, Host, Ring};
@@ -51,7 +50,7 @@ pub struct Engine {
     unix: u64,
     mode: Mode,
     webhooks: Slab<Webhook>,
-    webhook_by_id: HashMap<WebhookId, u32, BuildHasherDefault<IdHasher>>,
+    webhook_by_id: IdMap<WebhookId, u32>,
     topics: Slab<TopicEntry>,
     topic_by_name: HashMap<Topic, u32>,
     hosts: Slab<Host>,
@@ -90,28 +89,6 @@ enum Rest {
     Burial(u32),
 }
 
-/// Identifiers come from the store, not from strangers, and count upwards: spreading them is all a hash has to do.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The golden ratio's digits: neighbours end far apart, in the high bits and in the low ones.
-        let product = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = product ^ (product >> 32);
-    }
-}
-
 impl Engine {
     /// An engine without subscriptions. The seed decides all draws of jitter.
     #[must_use]
@@ -123,7 +100,7 @@ impl Engine {
             unix: 0,
             mode: Mode::Open,
             webhooks: Slab::default(),
-            webhook_by_id: HashMap::default(),
+            webhook_by_id: IdMap::default(),
             topics: Slab::default(),
             topic_by_name: HashMap::new(),
             hosts: Slab::default(),

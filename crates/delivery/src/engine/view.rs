@@ -160,7 +160,13 @@ impl From<Breaker> for BreakerView {
 }
 
 impl Engine {
-    /// How that subscription stands.
+    /// Whether there is such a subscription.
+    #[must_use]
+    pub fn knows(&self, id: WebhookId) -> bool {
+        self.webhook_by_id.contains_key(&id)
+    }
+
+    /// How a subscription stands.
     #[must_use]
     pub fn webhook(&self, id: WebhookId) -> Option<WebhookView> {
         let webhook = &self.webhooks[*self.webhook_by_id.get(&id)?];

@@ -42,11 +42,15 @@ pub(super) fn read(source: &Source, dir: &Path) -> Report {
         Source::Embedded => "config.default.yaml".to_owned(),
     };
     let faults = preflight::faults(config);
-    report.faults.extend(faults.into_iter().map(|fault| Fault {
-        file: file.clone(),
-        line: fault.line,
-        path: fault.path,
-        message: fault.message,
+    // What was read a moment ago is only looked at for the place of a fault.
+    let text = match source {
+        Source::File(path) if !faults.is_empty() => std::fs::read_to_string(path).unwrap_or_default(),
+        _ => String::new(),
+    };
+    report.faults.extend(faults.into_iter().map(|fault| {
+        let fault = fault.in_configuration(&text);
+        let file = fault.file.map_or_else(|| file.clone(), |path| path.display().to_string());
+        Fault { file, line: fault.line, path: fault.path, message: fault.message }
     }));
     if !report.faults.is_empty() {
         report.config = None;

@@ -31,6 +31,12 @@ enum FunctionsCommand {
     Show { name: String },
     /// Run a function once and print its verdict; exits with 1 unless the subscription is allowed
     Test(TestArgs),
+    /// List the Python environments that no hub of the configuration needs; with --remove, remove them
+    Prune {
+        /// Remove what is listed; the node must not be running
+        #[arg(long)]
+        remove: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +76,10 @@ pub(super) fn run(args: &FunctionsArgs) -> Outcome {
         FunctionsCommand::Test(test) => {
             function(args, test, &dir).and_then(|(hub, config)| try_out(test, &hub, &config))
         }
+        FunctionsCommand::Prune { remove } => {
+            let wish = if *remove { Wish::Remove } else { Wish::List };
+            prune(args, &dir, wish)
+        }
     };
     outcome.unwrap_or_else(|sentence| {
         complain(&format!("Error: {sentence}"));
@@ -95,6 +105,52 @@ fn list(dir: &Path) -> Result<Outcome, String> {
         say(&format!("  {:<16} {}", ready.name, ready.about));
     }
     say("\nstentor functions show NAME prints one; copied to functions/NAME.py, it is yours to change.");
+    Ok(Outcome::Fine)
+}
+
+/// What is to become of environments that nobody needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    List,
+    Remove,
+}
+
+fn prune(args: &FunctionsArgs, dir: &node_dir::NodeDir, wish: Wish) -> Result<Outcome, String> {
+    // A node that runs may use another configuration than the one that is there now; with this lock, none starts meanwhile.
+    let claim = match wish {
+        Wish::List => None,
+        Wish::Remove => Some(node_dir::claim(&dir.path).map_err(|error| {
+            match error {
+                node_dir::ClaimError::Running(_) => {
+                    "the node is running, and may need what the configuration does not name any more; stop it first"
+                        .to_owned()
+                }
+                node_dir::ClaimError::Io(error) => format!("{} cannot be locked: {error}", dir.path.display()),
+            }
+        })?),
+    };
+    let report = check::read(&node_dir::find_config(dir, &args.place)?, &dir.path);
+    let Some(config) = &report.config else {
+        check::tell(&report);
+        return Err("the configuration is at fault".to_owned());
+    };
+    let mut found = Vec::new();
+    collect(config, &mut found);
+    let used: Vec<sidecar::Options> = found.iter().map(|(hub, function)| sidecar_options(hub, function)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("there is no runtime: {error}"))?;
+    let unused = runtime.block_on(sidecar::unused(&dir.path, &used))?;
+    for folder in &unused {
+        if wish == Wish::Remove {
+            folder.remove()?;
+        }
+        let verb = if wish == Wish::Remove { "removed" } else { "unused" };
+        say(&format!("{verb}  {}  ({})", folder.path.display(), folder.about));
+    }
+    if unused.is_empty() {
+        say("every Python environment is needed");
+    }
+    drop(claim);
     Ok(Outcome::Fine)
 }
 

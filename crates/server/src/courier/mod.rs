@@ -143,12 +143,26 @@ impl Office {
     }
 
     fn request(&self, goal: &Goal, parcel: Parcel) -> Outgoing {
-        // RFC 9110, section 7.2: `Host` comes first.
-        let mut headers = HeaderMap::with_capacity(parcel.headers.len() + 2);
+        let mut headers = if parcel.is_in_order() { parcel.headers } else { Self::in_order(parcel.headers) };
         headers.insert(HOST, goal.host_field.clone());
-        headers.insert(USER_AGENT, self.user_agent.clone());
+        if headers.get(USER_AGENT).is_some_and(HeaderValue::is_empty) {
+            headers.insert(USER_AGENT, self.user_agent.clone());
+        }
+        // RFC 9110, section 8.6: whoever waits for a body has to be told that there is none.
+        if parcel.body.is_empty() && parcel.method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut request = Outgoing::new(parcel.body.into());
+        *request.method_mut() = parcel.method;
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// RFC 9110, section 7.2: `Host` comes first.
+    fn in_order(given: HeaderMap) -> HeaderMap {
+        let mut headers = Parcel::fields();
         let mut last = None;
-        for (name, value) in parcel.headers {
+        for (name, value) in given {
             // Only the first value of several comes with its name.
             match (name, &last) {
                 (Some(name), _) => {
@@ -163,14 +177,7 @@ impl Office {
                 (None, _) => {}
             }
         }
-        // RFC 9110, section 8.6: whoever waits for a body has to be told that there is none.
-        if parcel.body.is_empty() && parcel.method == Method::POST {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let mut request = Outgoing::new(parcel.body.into());
-        *request.method_mut() = parcel.method;
-        *request.headers_mut() = headers;
-        request
+        headers
     }
 
     /// Sends on this connection; gives the request back when nothing of it was sent.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Method};
+use hyper::Method;
+use hyper::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use stentor_delivery::{SendFault, WaitFault};
 
 /// A request.
@@ -16,7 +17,7 @@ pub struct Parcel {
     /// Where to. Path and query go out octet for octet, save what no request line can carry
     /// (see [`stentor_websub::address::Address::target`]).
     pub url: Arc<str>,
-    /// Fields besides `Host`, `Content-Length` and, if it is not here, `User-Agent`.
+    /// Fields besides `Host`, `Content-Length` and, if it is not here, `User-Agent`. [`Parcel::fields`] is a good beginning.
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
@@ -24,6 +25,23 @@ pub struct Parcel {
     pub timeout: Duration,
     /// How much of the answer is wanted.
     pub answer: AnswerLimit,
+}
+
+impl Parcel {
+    /// An empty table of fields with the courier's own in their places, so that it need not put them before the others.
+    #[must_use]
+    pub fn fields() -> HeaderMap {
+        let mut fields = HeaderMap::with_capacity(12);
+        fields.insert(HOST, HeaderValue::from_static(""));
+        fields.insert(USER_AGENT, HeaderValue::from_static(""));
+        fields
+    }
+
+    /// Whether the fields were begun with [`Self::fields`].
+    pub(super) fn is_in_order(&self) -> bool {
+        let is_open = |name| self.headers.get(name).is_some_and(HeaderValue::is_empty);
+        is_open(HOST) && is_open(USER_AGENT)
+    }
 }
 
 /// How much of an answer is wanted. What is beyond is never read, whoever sends it.

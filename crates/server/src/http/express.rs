@@ -1,8 +1,8 @@
 //! The express lane: publications of the plainest kind, without hyper.
 //!
 //! Reading a request, building it and its answer out of parts, and carrying both through a service costs three times what
-//! is done with a publication. Here a plain POST to a pusher is parsed where it was read, published, and answered from a
-//! template. Whatever is not plain is not judged here: the connection goes to hyper with every octet that has not been
+//! is done with a publication. Here a plain POST to a pusher or a hub is parsed where it was read, published, and answered
+//! from a template. Whatever is not plain is not judged here: the connection goes to hyper with every octet that has not been
 //! used, and stays there. So this knows only requests about which there are no two opinions: one `Host`, one
 //! `Content-Length`, a target without oddities, and no header that could change their meaning. The parser is hyper's own.
 
@@ -18,9 +18,10 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::crowd::Claim;
+use super::hub::{HubService, PlainPublication};
 use super::patience::Phase;
 use super::push::PushService;
-use super::reply::{JSON_MEDIA_TYPE, NEVER_KEPT};
+use super::reply::{JSON_MEDIA_TYPE, NEVER_KEPT, TEXT_MEDIA_TYPE};
 use super::serve::{Client, Front, Ingress, Remote};
 use super::site::Service;
 use super::vitals::Watched;
@@ -62,6 +63,8 @@ pub(super) struct Lane<S> {
     answers: Vec<u8>,
     written: usize,
     date: Date,
+    /// The publication whose answer comes next.
+    underway: Option<Box<PlainPublication>>,
     /// Requests that were answered in this turn.
     turn: usize,
     next: Next,
@@ -92,6 +95,7 @@ impl<S: Stream> Lane<S> {
             answers,
             written: 0,
             date: Date::default(),
+            underway: None,
             turn: 0,
             next: Next::Read,
         }
@@ -106,6 +110,10 @@ impl<S: Stream> Lane<S> {
         loop {
             if ready!(self.poll_answers(cx)).is_none() {
                 return Poll::Ready(None);
+            }
+            if let Some(publication) = self.underway.take() {
+                ready!(self.poll_underway(publication, cx));
+                continue;
             }
             match self.next {
                 // Without the beginning of a request there is nothing that the long way could answer.
@@ -160,6 +168,21 @@ impl<S: Stream> Lane<S> {
         Poll::Ready(Some(()))
     }
 
+    /// Waits for what is on its way into a log, and answers it.
+    fn poll_underway(&mut self, mut publication: Box<PlainPublication>, cx: &mut Context<'_>) -> Poll<()> {
+        match publication.poll_answer(cx, &self.client.shard) {
+            Poll::Pending => {
+                self.underway = Some(publication);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(body)) => self.answer(202, Form::Json, None, &body),
+            Poll::Ready(Err(denial)) => {
+                self.answer(denial.status(), Form::Text, denial.field(), denial.line().as_bytes());
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// Reads into the buffer of the thread, where most requests are served and forgotten.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(()) };
@@ -181,7 +204,7 @@ impl<S: Stream> Lane<S> {
                 self.next = Next::Serve;
             }
         }
-        if self.next == Next::Read && !self.rest.is_empty() {
+        if (self.next == Next::Read || self.underway.is_some()) && !self.rest.is_empty() {
             let claim = self.claim.get_or_insert_with(|| Arc::clone(&client.ingress.crowd).claim());
             if claim.grow_to(self.rest.capacity() as u64).is_none() {
                 self.leave();
@@ -203,6 +226,11 @@ impl<S: Stream> Lane<S> {
                     used += octets;
                     self.turn += 1;
                 }
+                Served::Underway(octets) => {
+                    self.turn += 1;
+                    self.next = Next::Serve;
+                    return used + octets;
+                }
                 Served::Awaited(octets) => {
                     self.awaited = octets;
                     self.next = Next::Read;
@@ -223,8 +251,11 @@ impl<S: Stream> Lane<S> {
         let Some(plain) = Plain::parse(octets, client.remote) else { return Served::Not };
         let Some(service) = service(&client.ingress, plain.path) else { return Served::Not };
         let Some(body) = octets.get(plain.head_bytes..plain.bytes) else {
-            let wanted = plain.bytes - plain.head_bytes <= AWAITED_BYTES_MAX && service.admits_plain(&plain.head);
-            if !wanted {
+            let is_admitted = match service {
+                Publisher::Push(service) => service.admits_plain(&plain.head),
+                Publisher::Hub(service) => service.admits_plain(&plain.head),
+            };
+            if !is_admitted || plain.bytes - plain.head_bytes > AWAITED_BYTES_MAX {
                 return Served::Not;
             }
             if self.awaited == 0 {
@@ -233,23 +264,41 @@ impl<S: Stream> Lane<S> {
             }
             return Served::Awaited(plain.bytes);
         };
-        let Some(outcome) = service.publish_plain(&plain.head, plain.query, body, &client.shard) else {
-            return Served::Not;
-        };
-        if self.awaited == 0 {
-            client.vitals.begin_request();
+        match service {
+            Publisher::Push(service) => {
+                let Some(outcome) = service.publish_plain(&plain.head, plain.query, body, &client.shard) else {
+                    return Served::Not;
+                };
+                self.begin_answer();
+                match outcome {
+                    Ok((status, body)) => self.answer(status, Form::Json, None, &body),
+                    Err(refusal) => self.answer(refusal.status(), Form::Json, refusal.header(), &refusal.body()),
+                }
+                Served::Answered(plain.bytes)
+            }
+            Publisher::Hub(service) => {
+                let Some(publication) = service.begin_plain(&plain.head, plain.query, body, &client.shard) else {
+                    return Served::Not;
+                };
+                self.begin_answer();
+                self.underway = Some(Box::new(publication));
+                Served::Underway(plain.bytes)
+            }
         }
-        (self.awaited, self.claim) = (0, None);
-        match outcome {
-            Ok((status, body)) => self.answer(status, None, &body),
-            Err(refusal) => self.answer(refusal.status(), refusal.header(), &refusal.body()),
-        }
-        client.vitals.enter(Phase::Head);
-        Served::Answered(plain.bytes)
     }
 
-    /// Appends an answer like those of `reply::json`, and counts it.
-    fn answer(&mut self, status: u16, header: Option<(&str, &str)>, body: &[u8]) {
+    /// A request is complete, and is going to be answered here.
+    fn begin_answer(&mut self) {
+        if self.awaited == 0 {
+            self.client.vitals.begin_request();
+        } else {
+            self.client.vitals.enter(Phase::Answer);
+        }
+        (self.awaited, self.claim) = (0, None);
+    }
+
+    /// Appends an answer like those of `reply`, and counts it.
+    fn answer(&mut self, status: u16, form: Form, header: Option<(&str, &str)>, body: &[u8]) {
         const WRITES: &str = "a vector takes every octet";
         self.client.meters().requests.count(status);
         let out = &mut self.answers;
@@ -261,7 +310,11 @@ impl<S: Stream> Lane<S> {
                 write!(out, "HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default()).expect(WRITES);
             }
         }
-        for text in ["content-type: ", JSON_MEDIA_TYPE, "\r\ncache-control: ", NEVER_KEPT] {
+        let fields: &[&str] = match form {
+            Form::Json => &["content-type: ", JSON_MEDIA_TYPE, "\r\ncache-control: ", NEVER_KEPT],
+            Form::Text => &["content-type: ", TEXT_MEDIA_TYPE],
+        };
+        for text in fields {
             out.extend_from_slice(text.as_bytes());
         }
         if let Some((name, value)) = header {
@@ -271,6 +324,7 @@ impl<S: Stream> Lane<S> {
         out.extend_from_slice(self.date.text(self.client.shard.clock.unix()).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body);
+        self.client.vitals.enter(Phase::Head);
     }
 }
 
@@ -283,23 +337,41 @@ impl<S: Stream> Future for Lane<S> {
     }
 }
 
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// As [`super::reply::json`].
+    Json,
+    /// As [`super::reply::text`].
+    Text,
+}
+
 /// What became of a request.
 enum Served {
     /// It is answered; so many octets were it.
     Answered(usize),
+    /// It is on its way into a log; so many octets were it.
+    Underway(usize),
     /// It will have so many octets when its body is here.
     Awaited(usize),
     /// It is not for this lane.
     Not,
 }
 
-fn service<'i>(ingress: &'i Ingress, path: &str) -> Option<&'i PushService> {
+/// What takes publications.
+enum Publisher<'i> {
+    Push(&'i PushService),
+    Hub(&'i HubService),
+}
+
+fn service<'i>(ingress: &'i Ingress, path: &str) -> Option<Publisher<'i>> {
     let Front::Site(site) = &ingress.front else { return None };
     if local::question(path).is_some() {
         return None;
     }
     match &**site.find(path)?.0 {
-        Service::Push(service) => Some(service),
+        Service::Push(service) => Some(Publisher::Push(service)),
+        Service::Hub(service) => Some(Publisher::Hub(service)),
         _ => None,
     }
 }

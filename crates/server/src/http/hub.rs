@@ -3,12 +3,15 @@
 //! Anybody may ask for a subscription; who gets one is decided behind it. Publishing passes a gate like the pusher's, and is
 //! closed where none is configured. Errors are one plain sentence (WebSub 5.1.1).
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
+use stentor_model::Topic;
 use stentor_store::{Freshness, IdempotencyKey, Receipt, StoreError, Timestamp};
 use stentor_websub::authenticator::Answer;
 use stentor_websub::message::{self, FetchFault, Message};
@@ -21,8 +24,8 @@ use super::push::{Conditions, head};
 use super::reply::{self, Reply, empty};
 use super::serve::Client;
 use crate::fanout::shard::Shard;
-use crate::hub::{Asked, Hub, Publish, PublishFault};
-use crate::pusher::gate::{ContentType, Gate, GateOptions, Memories};
+use crate::hub::{Appending, Asked, Hub, Publish, PublishFault};
+use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 
 /// Header fields of a request that its authenticator gets to see: far more than a request needs.
 const FIELDS_MAX: usize = 128;
@@ -53,6 +56,21 @@ impl Denial {
             _ => None,
         };
         Self { status, sentence: sentence.into(), field }
+    }
+
+    /// Its header, for those who write answers themselves.
+    pub(super) fn field(&self) -> Option<(&str, &str)> {
+        self.field.as_ref().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// Status and sentence, for those who write answers themselves.
+    pub(super) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The sentence, a line.
+    pub(super) fn line(&self) -> String {
+        format!("{}\n", self.sentence)
     }
 
     pub(super) fn reply(self) -> Reply {
@@ -178,6 +196,45 @@ impl HubService {
         }
     }
 
+    /// Whether a plain request that the express lane has read the head of is one that [`Self::begin_plain`] can take.
+    pub(super) fn admits_plain(&self, head: &Head<'_>) -> bool {
+        let limit = self.hub.options().limits.message_bytes_max as u64;
+        let is_short = head.content_length.is_some_and(|length| length <= limit);
+        is_short && self.conditions().is_some_and(|conditions| conditions.admits_plain(&of_publication(head.clone())))
+    }
+
+    /// Begins to publish a plain request. Nothing where it takes more than that; nothing has happened then, and the long way
+    /// finds the same and says why.
+    pub(super) fn begin_plain(
+        &self,
+        head: &Head<'_>,
+        query: &str,
+        body: &[u8],
+        shard: &Shard,
+    ) -> Option<PlainPublication> {
+        let conditions = self.conditions()?;
+        if !conditions.admits_plain(&of_publication(head.clone())) {
+            return None;
+        }
+        let content_type = match head.content_type {
+            ContentType::Once(octets) => Some(std::str::from_utf8(octets).ok().filter(|text| text.is_ascii())?),
+            _ => None,
+        };
+        let bytes_max = self.hub.options().limits.message_bytes_max;
+        let Message { topic, source } = match Kind::of(content_type, Some(query)).ok()? {
+            Kind::Form => return None,
+            Kind::Message => message::parse(body, bytes_max).ok()?,
+            Kind::Raw(topic) => message::raw(topic, content_type, body.to_vec(), bytes_max).ok()?,
+        };
+        let message::Source::Content(content) = source else { return None };
+        if self.hub.has_line(&topic) {
+            return None;
+        }
+        conditions.gate.verify(query, body, shard.clock.timestamp()?).ok()?;
+        let appending = self.hub.begin_publish((topic.clone(), content), shard.publication_id(), now(shard));
+        Some(PlainPublication { topic, appending })
+    }
+
     async fn form(
         &self,
         content_type: Option<&str>,
@@ -225,12 +282,7 @@ impl HubService {
     ) -> Result<Bytes, Denial> {
         let sentence = "nobody may publish at this hub by HTTP: it is configured without publish";
         let gate = gate.ok_or_else(|| Denial::new(403, sentence))?;
-        let mut head = head(gate, request, client.remote);
-        // Content is of any type; the gate knows those of the pusher. A page still has to name one, so that it is asked for.
-        if !matches!(head.content_type, ContentType::Absent) {
-            head.content_type = ContentType::Once(b"application/json");
-        }
-        let admitted = gate.admit(&head)?;
+        let admitted = gate.admit(&of_publication(head(gate, request, client.remote)))?;
         let bytes_max = self.hub.options().limits.message_bytes_max;
         let limit = admitted.body_limit.unwrap_or(bytes_max).min(bytes_max);
         let body = intake::read(request.body_mut(), limit, client).await?;
@@ -242,16 +294,49 @@ impl HubService {
     async fn publish(&self, message: Message, headers: &HeaderMap, shard: &Shard) -> Result<Reply, Denial> {
         let idempotency = idempotency(headers)?;
         let topic = message.topic.clone();
-        let publish = Publish {
-            message,
-            idempotency,
-            publication: shard.publication_id(),
-            at: Timestamp(u64::try_from(shard.clock.unix().as_millis()).unwrap_or(u64::MAX)),
-        };
+        let publish = Publish { message, idempotency, publication: shard.publication_id(), at: now(shard) };
         let receipt = self.hub.publish(publish).await?;
         shard.meters.publications.increment();
         Ok(reply::json(202, published(topic.as_str(), &receipt)))
     }
+}
+
+/// A plain publication on its way into the log.
+#[derive(Debug)]
+pub(super) struct PlainPublication {
+    topic: Topic,
+    appending: Appending,
+}
+
+impl PlainPublication {
+    /// Status, media type, header and body of the answer, once it is durable or cannot be made so.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, shard: &Shard) -> Poll<PlainAnswer> {
+        Poll::Ready(match ready!(Pin::new(&mut self.appending).poll(cx)) {
+            Ok(receipt) => {
+                shard.meters.publications.increment();
+                Ok(published(self.topic.as_str(), &receipt))
+            }
+            Err(fault) => {
+                shard.meters.submissions_refused.increment();
+                Err(Denial::from(fault))
+            }
+        })
+    }
+}
+
+/// The body of an answer with 202, or why there is none.
+pub(super) type PlainAnswer = Result<Vec<u8>, Denial>;
+
+fn now(shard: &Shard) -> Timestamp {
+    Timestamp(u64::try_from(shard.clock.unix().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Content is of any type; the gate knows those of the pusher. A page still has to name one, so that it is asked for.
+fn of_publication(mut head: Head<'_>) -> Head<'_> {
+    if !matches!(head.content_type, ContentType::Absent) {
+        head.content_type = ContentType::Once(b"application/json");
+    }
+    head
 }
 
 /// A ping brings no content: what it names is fetched, from where the operator allows. So it needs no signature, which

@@ -112,7 +112,7 @@ impl Conditions {
     }
 
     /// Whether a request whose head holds nothing unusual needs nothing unusual here.
-    fn admits_plain(&self, head: &Head<'_>) -> bool {
+    pub(super) fn admits_plain(&self, head: &Head<'_>) -> bool {
         let plain = self.cors.is_empty() && !self.gate.options().debug && !self.gate.trusts_proxies();
         plain && self.gate.admit(head).is_ok_and(|admitted| admitted.media == Media::Json)
     }

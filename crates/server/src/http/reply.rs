@@ -80,6 +80,9 @@ pub(crate) fn empty(status: u16) -> Reply {
 /// What the answers of the JSON services are.
 pub(super) const JSON_MEDIA_TYPE: &str = "application/json; charset=UTF-8";
 
+/// What sentences are.
+pub(super) const TEXT_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
+
 /// Nobody on the way may keep an answer.
 pub(super) const NEVER_KEPT: &str = "no-store, no-cache, must-revalidate, max-age=0";
 
@@ -94,7 +97,7 @@ pub(crate) fn json(status: u16, body: impl Into<Bytes>) -> Reply {
 pub(crate) fn text(status: u16, sentence: impl Into<String>) -> Reply {
     let mut sentence = sentence.into();
     sentence.push('\n');
-    with_body(status, "text/plain; charset=utf-8", sentence)
+    with_body(status, TEXT_MEDIA_TYPE, sentence)
 }
 
 /// An answer without a body that points elsewhere.

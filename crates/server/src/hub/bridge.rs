@@ -77,15 +77,13 @@ struct KeptTerms {
     filter: Option<KeptFilter>,
 }
 
+/// Who is left out. Lists of those who alone may receive were refused before: nobody outside the realm could be held to them.
 #[derive(Default, Serialize, Deserialize, PartialEq, Eq, Debug)]
 #[serde(default)]
 struct KeptFilter {
     exclude: Vec<u64>,
     exclude_authid: Vec<String>,
     exclude_authrole: Vec<String>,
-    eligible: Option<Vec<u64>>,
-    eligible_authid: Option<Vec<String>>,
-    eligible_authrole: Option<Vec<String>>,
 }
 
 impl KeptTerms {
@@ -103,9 +101,6 @@ impl KeptTerms {
                 exclude: numbers(&filter.exclude),
                 exclude_authid: filter.exclude_authid.clone(),
                 exclude_authrole: filter.exclude_authrole.clone(),
-                eligible: filter.eligible.as_deref().map(numbers),
-                eligible_authid: filter.eligible_authid.clone(),
-                eligible_authrole: filter.eligible_authrole.clone(),
             }),
         }
     }
@@ -128,9 +123,7 @@ impl KeptTerms {
                 exclude: sessions(&filter.exclude),
                 exclude_authid: filter.exclude_authid.clone(),
                 exclude_authrole: filter.exclude_authrole.clone(),
-                eligible: filter.eligible.as_deref().map(sessions),
-                eligible_authid: filter.eligible_authid.clone(),
-                eligible_authrole: filter.eligible_authrole.clone(),
+                ..Filter::default()
             })
         });
         Terms { details, without: self.without.and_then(SessionId::new), filter, retain: self.retain }
@@ -269,12 +262,7 @@ mod tests {
         details.set("publisher", 7_u64);
         details.set("publisher_authrole", "anonymous");
         let session = |raw| SessionId::new(raw).unwrap();
-        let filter = Filter {
-            exclude: vec![session(3)],
-            eligible: Some(vec![session(4)]),
-            eligible_authrole: Some(vec!["a".to_owned()]),
-            ..Filter::default()
-        };
+        let filter = Filter { exclude: vec![session(3)], exclude_authrole: vec!["a".to_owned()], ..Filter::default() };
         for given in [
             Terms::default(),
             Terms { details, without: Some(session(7)), filter: Some(Box::new(filter)), retain: true },

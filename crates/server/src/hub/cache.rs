@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use stentor_model::{Offset, Topic};
 
 /// Octets of the newest publications. Subscribers that keep up never ask for others.
@@ -22,11 +22,21 @@ const READ_BYTES_MAX: usize = 64 << 20;
 /// Octets that a publication costs beside its content: its header fields and its places in these tables.
 const OVERHEAD_BYTES: usize = 1024;
 
+/// The fields that are the same in all deliveries of a publication.
+pub(super) const FIELDS: [HeaderName; 6] = [
+    CONTENT_TYPE,
+    LINK,
+    HeaderName::from_static("stentor-publication"),
+    HeaderName::from_static("stentor-sequence"),
+    HeaderName::from_static("stentor-epoch"),
+    HeaderName::from_static("stentor-offset"),
+];
+
 /// A publication, ready to be sent to any subscriber.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The fields that are the same for all.
-    pub(super) headers: HeaderMap,
+    /// The values of the fields that are the same for all, in the order of [`FIELDS`].
+    pub(super) fields: [HeaderValue; 6],
     /// The content.
     pub(super) body: Bytes,
 }
@@ -129,7 +139,10 @@ mod tests {
     use super::*;
 
     fn prepared(octets: usize) -> Rc<Prepared> {
-        Rc::new(Prepared { headers: HeaderMap::new(), body: Bytes::from(vec![0; octets]) })
+        Rc::new(Prepared {
+            fields: std::array::from_fn(|_| HeaderValue::from_static("")),
+            body: Bytes::from(vec![0; octets]),
+        })
     }
 
     #[test]

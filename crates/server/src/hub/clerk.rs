@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_delivery::{EndReason, Enrolment, Event};
@@ -148,7 +147,7 @@ async fn write(desk: &Rc<Desk>, change: Change) {
 /// The machine forgets it first, so that nothing more is sent.
 async fn forget(desk: &Rc<Desk>, id: WebhookId) {
     desk.feed(Event::Removed { webhook: id });
-    desk.targets.borrow_mut().forget(id);
+    desk.forget_target(id);
     patiently(desk, || desk.hub.store().remove(id)).await;
 }
 
@@ -217,28 +216,28 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
 
 /// Takes a subscription of the store into the delivery machine.
 pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
-    let stentor_store::Subscription { id, topic, callback, extras, lease_end, .. } = subscription;
-    let Ok(address) = Address::parse(spelling::callback(&callback, &extras)) else {
+    match desk.claim(subscription.id).await {
+        Ok(claim) => enrol_at(desk, stentor_store::Subscription { position: claim.position(), ..subscription }),
+        Err(error) => warn!(hub = desk.name(), webhook = %subscription.id, %error, "a subscription cannot be claimed"),
+    }
+}
+
+/// The same for one that nobody has moved since it was read.
+pub(super) fn enrol_at(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
+    let stentor_store::Subscription { id, topic, callback, extras, lease_end, position, .. } = subscription;
+    let Ok(origin) = Address::origin(spelling::callback(&callback, &extras)) else {
         return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
-    };
-    let claim = match desk.claim(id).await {
-        Ok(claim) => claim,
-        Err(error) => return warn!(hub = desk.name(), webhook = %id, %error, "a subscription cannot be claimed"),
     };
     let enrolment = Enrolment {
         webhook: id,
         topic: topic.topic,
-        host: host(&address),
-        cursor: claim.position(),
+        host: origin.into(),
+        cursor: position,
         tail: None,
         lease_end: lease_end.0.div_ceil(1000),
         attempts_max: desk.hub.delivery_retries(),
     };
     desk.feed(Event::Subscribed(enrolment));
-}
-
-fn host(address: &Address) -> Arc<str> {
-    format!("{}://{}:{}", address.scheme.name(), address.host, address.port).into()
 }
 
 /// Asks the store until it answers; a store that fails does so for reasons that pass or that need a human.

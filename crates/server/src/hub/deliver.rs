@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hyper::Method;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
@@ -14,7 +15,7 @@ use stentor_websub::signature::Signer;
 use tokio::task::AbortHandle;
 use tracing::{debug, error, warn};
 
-use super::cache::Prepared;
+use super::cache::{FIELDS, Prepared};
 use super::desk::Desk;
 use super::target::Target;
 use crate::courier::{AnswerLimit, Parcel, Return};
@@ -83,7 +84,7 @@ impl Desk {
                 self.flights.borrow_mut().replays.remove(&(webhook, offset));
             }
             Action::End { webhook, reason } => {
-                self.targets.borrow_mut().forget(webhook);
+                self.forget_target(webhook);
                 self.clerk.end(webhook, reason);
             }
             Action::Drained => self.drained.notify_one(),
@@ -126,7 +127,7 @@ impl Desk {
 
     /// What is the same in all deliveries of a publication.
     pub(super) fn prepare(&self, entry: &Entry) -> Prepared {
-        let fields = headers::delivery(&Delivery {
+        let (text, fields) = headers::delivery(&Delivery {
             hub_url: &self.options.websub.hub_url,
             topic: &entry.topic.topic,
             content_type: &entry.content.content_type,
@@ -135,13 +136,11 @@ impl Desk {
             epoch: self.hub.store().epoch(),
             offset: entry.offset,
         });
-        let mut map = HeaderMap::with_capacity(fields.len() + 2);
-        for (name, value) in fields {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                map.insert(name, value);
-            }
-        }
-        Prepared { headers: map, body: entry.content.body.clone() }
+        let text = Bytes::from(text);
+        let value = |(_, range)| HeaderValue::from_maybe_shared(text.slice(range));
+        // A content type that no field can have was refused when it came.
+        let fields = fields.map(|field| value(field).unwrap_or_else(|_| HeaderValue::from_static("")));
+        Prepared { fields, body: entry.content.body.clone() }
     }
 
     fn post(self: &Rc<Self>, attempt: Attempt) {
@@ -207,7 +206,10 @@ impl Desk {
     }
 
     fn parcel(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Option<Parcel> {
-        let mut headers = prepared.headers.clone();
+        let mut headers = Parcel::fields();
+        for (name, value) in FIELDS.into_iter().zip(&prepared.fields) {
+            headers.insert(name, value.clone());
+        }
         headers.insert(ATTEMPT, HeaderValue::from(attempt.attempt));
         if let Some(secret) = &target.secret {
             let signature = Signer::new(self.options.websub.signature_algorithm, secret).sign(&prepared.body);
@@ -310,6 +312,8 @@ mod tests {
 
     #[test]
     fn the_fields_of_an_attempt_have_their_names() {
+        let names = ["Content-Type", "Link", headers::PUBLICATION, headers::SEQUENCE, headers::EPOCH, headers::OFFSET];
+        assert!(FIELDS.iter().zip(names).all(|(field, name)| name.eq_ignore_ascii_case(field.as_str())));
         assert!(headers::ATTEMPT.eq_ignore_ascii_case(ATTEMPT.as_str()));
         assert!(signature::HEADER.eq_ignore_ascii_case(SIGNATURE.as_str()));
     }

@@ -1,14 +1,14 @@
 //! One hub on the hubs' thread: its machines, what they are told, and who carries out what they say.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use stentor_delivery::{Action, Engine, Event, Now};
-use stentor_model::{PublicationId, Topic};
+use stentor_model::{PublicationId, Topic, WebhookId};
 use stentor_store::{Content, Draft, Entry, HubTopic, Timestamp};
 use stentor_websub::headers;
 use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
@@ -70,6 +70,9 @@ pub(super) struct Desk {
     pub(super) ping_fetches: Semaphore,
     pub(super) drained: Notify,
     pub(super) outlet: Option<Outlet>,
+    /// Subscriptions that ended while those of the store were read, of which some may have been read before that; none once
+    /// all are here.
+    ended: RefCell<Option<HashSet<WebhookId>>>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -126,6 +129,7 @@ impl Desk {
             ping_fetches: Semaphore::new(PING_FETCHES_MAX),
             drained: Notify::new(),
             outlet,
+            ended: RefCell::new(Some(HashSet::new())),
             hub,
             options,
             shard,
@@ -210,8 +214,26 @@ impl Desk {
     }
 
     /// Whether the delivery machine knows a subscription.
-    pub(super) fn is_enrolled(&self, id: stentor_model::WebhookId) -> bool {
-        self.engine.borrow().webhook(id).is_some()
+    pub(super) fn is_enrolled(&self, id: WebhookId) -> bool {
+        self.engine.borrow().knows(id)
+    }
+
+    /// A subscription is over: nothing is sent to it any more.
+    pub(super) fn forget_target(&self, id: WebhookId) {
+        self.targets.borrow_mut().forget(id);
+        if let Some(ended) = &mut *self.ended.borrow_mut() {
+            ended.insert(id);
+        }
+    }
+
+    /// Whether a subscription ended since the store began to be read.
+    pub(super) fn has_ended(&self, id: WebhookId) -> bool {
+        self.ended.borrow().as_ref().is_some_and(|ended| ended.contains(&id))
+    }
+
+    /// All subscriptions of the store are here.
+    pub(super) fn all_read(&self) {
+        *self.ended.borrow_mut() = None;
     }
 
     /// A draft of content that the hub fetched itself.

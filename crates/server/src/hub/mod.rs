@@ -28,6 +28,7 @@ pub use admin::{AdminFault, DeadView, DeliveryView, Numbers, SubscriptionView};
 pub use bridge::{Bridge, CROSSERS_MAX};
 pub use door::{Asked, Hub, Options};
 pub use judge::Judge;
+pub(crate) use publish::Appending;
 pub use publish::{Publish, PublishFault};
 pub use stream::{Next, Reader, Since};
 pub use works::{Settings, StartFault, Works};

@@ -4,11 +4,15 @@
 //! the same topic meanwhile waits behind it, so that the log has the order in which messages came.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use stentor_model::PublicationId;
-use stentor_store::{Content, Draft, Freshness, HubTopic, IdempotencyKey, Limit, Receipt, StoreError, Timestamp};
+use stentor_model::{PublicationId, Topic};
+use stentor_store::{
+    Content, Draft, Freshness, HubTopic, IdempotencyKey, Limit, Pending, Receipt, StoreError, Timestamp,
+};
 use stentor_websub::message::{self, Fetch, FetchFault, Message, Source};
 use tokio::sync::oneshot;
 
@@ -65,10 +69,26 @@ impl fmt::Display for PublishFault {
 impl std::error::Error for PublishFault {}
 
 /// What two requests have in common that mean the same content, wherever it is and whatever it has become.
-fn likeness<'f>(topic: &'f stentor_model::Topic, fetch: &'f Fetch) -> [&'f [u8]; 5] {
+fn likeness<'f>(topic: &'f Topic, fetch: &'f Fetch) -> [&'f [u8]; 5] {
     let kind = fetch.content_type.as_ref().map_or("", |kind| kind.as_str());
     let (fallback, body) = fetch.fallback.as_ref().map_or(("", &[][..]), |one| (one.content_type.as_str(), &one.body));
     [topic.as_str().as_bytes(), fetch.url.as_bytes(), kind.as_bytes(), fallback.as_bytes(), body]
+}
+
+/// A publication on its way into the log.
+#[derive(Debug)]
+pub(crate) struct Appending {
+    hub: Arc<Hub>,
+    pending: Pending<Receipt>,
+}
+
+impl Future for Appending {
+    type Output = Result<Receipt, PublishFault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.pending).poll(cx));
+        Poll::Ready(self.hub.appended(outcome))
+    }
 }
 
 impl Hub {
@@ -78,17 +98,7 @@ impl Hub {
     /// When it is not, and then nothing was published; but see [`StoreError::Failed`].
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFault> {
         let Publish { message: Message { topic, source }, idempotency, publication, at } = publish;
-        let draft = |content: message::Content| Draft {
-            topic: HubTopic { hub: self.name().clone(), topic: topic.clone() },
-            publication,
-            at,
-            content: Content {
-                content_type: content.content_type.as_str().into(),
-                extras: Vec::new(),
-                body: Bytes::from(content.body),
-            },
-            idempotency: None,
-        };
+        let draft = |content| self.draft(topic.clone(), content, publication, at);
         match source {
             Source::Content(content) => {
                 let place = self.lines().join_if_any(&topic).map_err(|_| PublishFault::Crowded)?;
@@ -120,12 +130,34 @@ impl Hub {
     }
 
     /// The same; it is under way when this returns.
-    pub(super) fn begin_append(
+    pub(super) fn begin_append(self: &Arc<Self>, draft: Draft) -> Appending {
+        Appending { hub: Arc::clone(self), pending: self.store().append(draft) }
+    }
+
+    /// Begins to publish content; it is under way when this returns. Only while nobody stands in the line of its topic.
+    pub(crate) fn begin_publish(
         self: &Arc<Self>,
-        draft: Draft,
-    ) -> impl Future<Output = Result<Receipt, PublishFault>> + use<> {
-        let (hub, appended) = (Arc::clone(self), self.store().append(draft));
-        async move { hub.appended(appended.await) }
+        (topic, content): (Topic, message::Content),
+        publication: PublicationId,
+        at: Timestamp,
+    ) -> Appending {
+        self.begin_append(self.draft(topic, content, publication, at))
+    }
+
+    /// Whether publications of this topic wait for one that came before.
+    pub(crate) fn has_line(&self, topic: &Topic) -> bool {
+        !matches!(self.lines().join_if_any(topic), Ok(None))
+    }
+
+    fn draft(&self, topic: Topic, content: message::Content, publication: PublicationId, at: Timestamp) -> Draft {
+        let (content_type, body) = (content.content_type.as_str().into(), Bytes::from(content.body));
+        Draft {
+            topic: HubTopic { hub: self.name().clone(), topic },
+            publication,
+            at,
+            content: Content { content_type, extras: Vec::new(), body },
+            idempotency: None,
+        }
     }
 
     fn appended(&self, outcome: Result<Receipt, StoreError>) -> Result<Receipt, PublishFault> {
@@ -152,7 +184,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store did not take them.
-    pub async fn ping(&self, topics: Vec<stentor_model::Topic>) -> Result<(), PublishFault> {
+    pub async fn ping(&self, topics: Vec<Topic>) -> Result<(), PublishFault> {
         let (reply, answer) = oneshot::channel();
         self.order(Command::Ping { topics, reply }).await.map_err(|_| PublishFault::Closing)?;
         answer.await.map_err(|_| PublishFault::Closing)?

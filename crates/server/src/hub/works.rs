@@ -297,13 +297,14 @@ async fn load(desk: Rc<Desk>) {
         // The store reads on while these are taken in.
         next = read(after);
         for subscription in page {
-            // One that was verified meanwhile is there already.
-            if !desk.is_enrolled(subscription.id) {
-                clerk::enrol(&desk, subscription).await;
+            // One that was verified meanwhile is there already. Nothing was sent to the others, so their cursors stand still.
+            if !desk.is_enrolled(subscription.id) && !desk.has_ended(subscription.id) {
+                clerk::enrol_at(&desk, subscription);
             }
         }
         tokio::task::yield_now().await;
     }
+    desk.all_read();
     info!(hub = desk.name(), subscriptions = count, "the hub's subscriptions are loaded");
     ping::resume(&desk).await;
 }

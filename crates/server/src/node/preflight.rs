@@ -3,15 +3,15 @@
 
 use std::net::ToSocketAddrs;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::hubs::function_source;
 use super::tls;
 use crate::config::{
-    AuthenticatorConfig, EndpointConfig, FunctionCode, FunctionConfig, IpVersion, NodeConfig, PathConfig,
-    TransportConfig, TransportKind,
+    AuthenticatorConfig, EndpointConfig, FunctionConfig, IpVersion, NodeConfig, PathConfig, TransportConfig,
+    TransportKind,
 };
-use crate::sidecar;
+use crate::sidecar::{self, Source};
 
 /// Octets of a Unix socket's path: `sun_path` has 108 with the zero behind it.
 const SOCKET_PATH_MAX: usize = 107;
@@ -19,17 +19,45 @@ const SOCKET_PATH_MAX: usize = 107;
 /// Something that would keep the node from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The line of the configuration, from 1; 0 where it is not known.
+    /// The file that it is in, where that is not the configuration.
+    pub file: Option<PathBuf>,
+    /// The line of the file, from 1; 0 where it is not known.
     pub line: usize,
     /// The place in the configuration.
     pub path: String,
     /// What is wrong.
     pub message: String,
+    /// Where the fault is in code that the configuration holds: the code, and its line.
+    pub within: Option<(String, usize)>,
+}
+
+impl Fault {
+    /// Names the line of the configuration that a fault of code in it stands in. Where the code does not stand there line by
+    /// line, as in JSON, it says which line of the code is meant.
+    #[must_use]
+    pub fn in_configuration(mut self, text: &str) -> Self {
+        let Some((code, line)) = self.within.take() else { return self };
+        match beginning(text, self.line, &code) {
+            Some(first) => self.line = first + line - 1,
+            None => self.message = format!("{} (in line {line} of the function that begins here)", self.message),
+        }
+        self
+    }
+}
+
+/// The line in which code begins that stands in a file as it is, but for its indentation, at this line or the next.
+fn beginning(text: &str, from: usize, code: &str) -> Option<usize> {
+    let stands = |first: &usize| {
+        let mut lines = text.lines().skip(first.checked_sub(1)?);
+        let is_there = code.trim_end().lines().all(|line| lines.next().is_some_and(|one| one.trim() == line.trim()));
+        is_there.then_some(())
+    };
+    [from, from + 1].into_iter().find(|first| stands(first).is_some())
 }
 
 impl From<(String, String)> for Fault {
     fn from((path, message): (String, String)) -> Self {
-        Self { line: 0, path, message }
+        Self { file: None, line: 0, path, message, within: None }
     }
 }
 
@@ -90,16 +118,17 @@ fn services(paths: &[(String, PathConfig)], place: &str, faults: &mut Vec<Fault>
 
 /// Whether an authenticator's code is one function and nothing else.
 fn code(function: &FunctionConfig, place: &str) -> Result<(), Fault> {
-    let line = function.code.line();
-    let fault = |path: &str, message| Fault { line, path: format!("{place}.authenticator.{path}"), message };
+    let fault = |path: &str, message| Fault {
+        line: function.code.line(),
+        ..Fault::from((format!("{place}.authenticator.{path}"), message))
+    };
     let source = function_source(function);
     let text = source.read().map_err(|sentence| fault("name", sentence))?;
-    sidecar::check(&text, &function.python).map_err(|found| match &function.code {
-        FunctionCode::Inline { .. } => {
-            fault("inline", format!("line {} of the function: {}", found.line, found.reason))
-        }
-        FunctionCode::Named { name, .. } => {
-            fault("name", format!("functions/{name}.py, line {}: {}", found.line, found.reason))
+    sidecar::check(&text, &function.python).map_err(|found| match &source {
+        Source::Inline { .. } => Fault { within: Some((text, found.line)), ..fault("inline", found.reason) },
+        Source::Named { path, .. } => {
+            let message = format!("{} (the function of {place})", found.reason);
+            Fault { file: Some(path.clone()), line: found.line, ..Fault::from((String::new(), message)) }
         }
     })
 }

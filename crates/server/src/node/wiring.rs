@@ -25,8 +25,8 @@ use super::descriptors;
 use super::hubs::Hubs;
 use crate::clock::{Clock, ticks_of};
 use crate::config::{
-    self, AuthConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig, PublisherKind, RealmConfig,
-    RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
+    self, AuthConfig, AuthenticatorConfig, EndpointConfig, GateOptions, LimitsConfig, NodeConfig, PathConfig,
+    PublisherKind, RealmConfig, RouterConfig, TransportConfig, TransportKind, WebSocketConfig,
 };
 use crate::http::{
     AdminService, BODY_BYTES_MAX, Bounds, Caching, CallService, CrossOrigin, Crowd, Files, Front, House, HubService,
@@ -553,7 +553,13 @@ fn strip(path: &mut PathConfig) {
     match path {
         PathConfig::WebSocket(socket) => socket.auth = AuthConfig::default(),
         PathConfig::Publisher { options, .. } | PathConfig::Caller { options, .. } => *options = GateOptions::default(),
-        PathConfig::WebSubHub(hub) => hub.publish = None,
+        PathConfig::WebSubHub(hub) => {
+            hub.publish = None;
+            // Where the code stands in the file is nothing that a node runs with.
+            if let AuthenticatorConfig::Function(function) = &mut hub.authenticator {
+                function.code.forget_line();
+            }
+        }
         PathConfig::Nested { paths } => paths.iter_mut().for_each(|(_, path)| strip(path)),
         _ => {}
     }

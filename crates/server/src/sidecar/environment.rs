@@ -54,14 +54,7 @@ pub(super) async fn prepare(options: &Options, code: &str) -> Result<Environment
     let folder = options.node_dir.join(FOLDER);
     let unpacked = package::unpack(&folder);
     let package = unpacked.map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
-    let mut requirements: Vec<String> = REQUIREMENTS.map(str::to_owned).into();
-    requirements.extend(super::source::dependencies(code));
-    requirements.extend(options.requirements.iter().cloned());
-    requirements.sort();
-    requirements.dedup();
-    let interpreter = interpreter(&options.python).await?;
-    let parts = requirements.iter().map(String::as_bytes).chain([interpreter.as_bytes()]);
-    let name = package::short_hash(parts);
+    let Identity { name, interpreter, requirements } = identify(options, code).await?;
     let dir = folder.join(&name);
     let environment = Environment { python: dir.join("bin/python"), package };
     if dir.join(MARKER).is_file() {
@@ -82,6 +75,93 @@ pub(super) async fn prepare(options: &Options, code: &str) -> Result<Environment
             remove(&dir)?;
             Err(fault)
         }
+    }
+}
+
+/// What makes an environment another one.
+struct Identity {
+    /// Of its folder.
+    name: String,
+    interpreter: String,
+    requirements: Vec<String>,
+}
+
+async fn identify(options: &Options, code: &str) -> Result<Identity, String> {
+    let mut requirements: Vec<String> = REQUIREMENTS.map(str::to_owned).into();
+    requirements.extend(super::source::dependencies(code));
+    requirements.extend(options.requirements.iter().cloned());
+    requirements.sort();
+    requirements.dedup();
+    let interpreter = interpreter(&options.python).await?;
+    let parts = requirements.iter().map(String::as_bytes).chain([interpreter.as_bytes()]);
+    let name = package::short_hash(parts);
+    Ok(Identity { name, interpreter, requirements })
+}
+
+/// A folder that no function needs.
+#[derive(Clone, Debug)]
+pub struct Unused {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it was made for.
+    pub about: String,
+}
+
+impl Unused {
+    /// Removes it. Whoever makes environments must not be at work.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn remove(&self) -> Result<(), String> {
+        // The marker goes first, so that what is left of a removal that was broken off is no environment.
+        match fs::remove_file(self.path.join(MARKER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(format!("{} cannot be removed: {error}", self.path.display()));
+            }
+            _ => {}
+        }
+        remove(&self.path)?;
+        drop(fs::remove_file(self.path.with_extension("lock")));
+        Ok(())
+    }
+}
+
+/// The environments of a node directory, and the packages of other versions of the server, that none of these functions uses.
+///
+/// # Errors
+/// A sentence when what is used cannot be told.
+pub async fn unused(node_dir: &Path, used: &[Options]) -> Result<Vec<Unused>, String> {
+    let folder = node_dir.join(FOLDER);
+    let mut kept = vec![package::folder_name()];
+    for options in used {
+        kept.push(identify(options, &options.source.read()?).await?.name);
+    }
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{} cannot be read: {error}", folder.display())),
+    };
+    let mut found = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_environment = package::is_short_hash(&name);
+        let is_package =
+            name.strip_prefix(package::PREFIX).is_some_and(|rest| package::is_short_hash(rest.get(..20).unwrap_or("")));
+        // What somebody else has put there is theirs.
+        if (is_environment || is_package) && !kept.contains(&name) {
+            let about = if is_package { "the runner of another version".to_owned() } else { about(&path) };
+            found.push(Unused { path, about });
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+fn about(dir: &Path) -> String {
+    // The first line is the interpreter.
+    match fs::read_to_string(dir.join(MARKER)) {
+        Ok(text) => text.lines().skip(1).collect::<Vec<_>>().join(", "),
+        Err(_) => "it was never finished".to_owned(),
     }
 }
 

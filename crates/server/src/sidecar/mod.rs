@@ -22,6 +22,7 @@ mod worker;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use environment::{Unused, unused};
 pub use handle::{Condition, Sidecar};
 pub use package::{READY, Ready};
 pub use source::{CodeFault, Source, check};

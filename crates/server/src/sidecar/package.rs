@@ -67,6 +67,20 @@ pub(super) fn short_hash<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Strin
     hash.finish().as_ref()[..10].iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// Whether a name is what [`short_hash`] gives.
+pub(super) fn is_short_hash(name: &str) -> bool {
+    name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What the names of unpacked packages begin with.
+pub(super) const PREFIX: &str = "runner-";
+
+/// The folder of this package.
+pub(super) fn folder_name() -> String {
+    let hash = short_hash(FILES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]));
+    format!("{PREFIX}{hash}")
+}
+
 /// A folder that nobody else may look into.
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -74,14 +88,14 @@ pub(super) fn private_dir(path: &Path) -> io::Result<()> {
 
 /// Writes the package below `dir`, unless it is there, and says where.
 pub(super) fn unpack(dir: &Path) -> io::Result<PathBuf> {
-    let hash = short_hash(FILES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]));
-    let goal = dir.join(format!("runner-{hash}"));
+    let name = folder_name();
+    let goal = dir.join(&name);
     if goal.is_dir() {
         return Ok(goal);
     }
     private_dir(dir)?;
     // Under another name first: a node that is killed meanwhile leaves no half of a package.
-    let draft = dir.join(format!("runner-{hash}.{}", std::process::id()));
+    let draft = dir.join(format!("{name}.{}", std::process::id()));
     for (name, text) in FILES {
         let path = draft.join(name);
         private_dir(path.parent().expect("every file of the package lies in a folder"))?;

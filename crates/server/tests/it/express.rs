@@ -1,10 +1,14 @@
 //! The express lane and the long way are one server: whichever way a publication takes, it is answered alike.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Offer, handshake_head};
 use crate::house::{Node, publisher, pusher, start, web};
 use crate::http::{Http, Reply, head, post, request};
+use crate::hub::{TOPIC, hub, subscribe, texts};
+use crate::receiver::Receiver;
 
 /// A header that no plain request has.
 const LONG_WAY: (&str, &str) = ("X-Long-Way", "please");
@@ -26,21 +30,39 @@ fn lasting(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     let mut headers = reply.headers.clone();
     headers.retain(|(name, _)| name != "date");
     headers.sort_unstable();
-    let mut body = reply.json();
-    if let Some(id) = body.get_mut("id") {
-        *id = json!(0);
-        headers.retain(|(name, _)| name != "content-length");
+    let is_json = reply.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+    let mut body = if is_json { reply.json() } else { json!({"sentence": reply.text()}) };
+    for number in ["id", "sequence", "offset"] {
+        if let Some(number) = body.get_mut(number) {
+            *number = json!(0);
+            headers.retain(|(name, _)| name != "content-length");
+        }
     }
     (reply.status, headers, body)
 }
 
+/// Sends each request both ways, and compares what comes back.
+async fn check_both_ways(node: &Node, rows: &[Row<'_>]) {
+    for (target, headers, body, status) in rows {
+        let mut http = node.http().await;
+        let long = [headers, &[LONG_WAY][..]].concat();
+        let mut replies = Vec::new();
+        for headers in [headers, &long[..]] {
+            http.send(request("POST", target, headers, body.as_bytes())).await;
+            replies.push(http.reply().await);
+        }
+        assert_eq!(replies[0].status, *status, "{target} {headers:?} {body}: {}", replies[0].text());
+        assert_eq!(lasting(&replies[0]), lasting(&replies[1]), "{target} {headers:?} {body}");
+    }
+}
+
 /// A target, further headers, a body, and the status of both answers.
-type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str, u16);
+type Row<'r> = (&'r str, &'r [(&'r str, &'r str)], &'r str, u16);
 
 #[tokio::test]
 async fn both_ways_answer_alike() {
     let node = node();
-    let rows: &[Row] = &[
+    let rows: &[Row<'_>] = &[
         ("/push", &[JSON], r#"{"topic":"t","args":[1]}"#, 202),
         ("/push?a=b", &[JSON, ("Accept", "*/*"), ("Connection", "Keep-Alive")], r#" {"topic":"t"}"#, 202),
         ("/push/below", &[JSON], r#"{"topic":"t"}"#, 202),
@@ -64,17 +86,7 @@ async fn both_ways_answer_alike() {
             401,
         ),
     ];
-    for (target, headers, body, status) in rows {
-        let mut http = node.http().await;
-        let long = [headers, &[LONG_WAY][..]].concat();
-        let mut replies = Vec::new();
-        for headers in [headers, &long[..]] {
-            http.send(request("POST", target, headers, body.as_bytes())).await;
-            replies.push(http.reply().await);
-        }
-        assert_eq!(replies[0].status, *status, "{target} {headers:?} {body}: {}", replies[0].text());
-        assert_eq!(lasting(&replies[0]), lasting(&replies[1]), "{target} {headers:?} {body}");
-    }
+    check_both_ways(&node, rows).await;
     let large = format!(r#"{{"topic":"t","args":["{}"]}}"#, "x".repeat(5000));
     for headers in [&[][..], &[LONG_WAY]] {
         assert_eq!(node.http().await.post("/push", headers, large.as_bytes()).await.status, 413);
@@ -83,6 +95,76 @@ async fn both_ways_answer_alike() {
             1
         );
     }
+}
+
+/// A message to the usual topic.
+fn message(text: &str) -> String {
+    json!({"topic": TOPIC, "contentBase64": STANDARD.encode(text)}).to_string()
+}
+
+#[tokio::test]
+async fn hubs_answer_both_ways_alike() {
+    let node = start(&hub(json!({"message_bytes_max": 1024})));
+    let text = ("Content-Type", "text/plain");
+    let rows: &[Row<'_>] = &[
+        ("/hub", &[JSON], &message("x"), 202),
+        ("/hub", &[("Content-Type", "application/JSON; charset=utf-8")], &message("x"), 202),
+        ("/hub?topic=https%3A%2F%2Fexample.com%2Ffeed", &[text], "as it is", 202),
+        ("/hub?topic=https://example.com/feed", &[], "of no type", 202),
+        ("/hub?topic=https://example.com/feed", &[JSON], "{}", 202),
+        ("/hub?topic=feed", &[text], "x", 400),
+        ("/hub", &[text], "x", 415),
+        ("/hub", &[JSON, JSON], &message("x"), 400),
+        ("/hub", &[JSON], "nonsense", 400),
+        ("/hub", &[JSON], r#"{"topic":"https://example.com/feed"}"#, 400),
+        ("/hub", &[JSON], r#"{"topic":"https://example.com/feed","contentBase64":"x"}"#, 400),
+        ("/hub", &[JSON], &message(&"x".repeat(1024)), 413),
+        ("/hub?seq=x", &[JSON], &message("x"), 400),
+        ("/hub", &[JSON, ("Content-Encoding", "gzip")], &message("x"), 415),
+        ("/hub", &[JSON, ("Idempotency-Key", "k")], &message("x"), 202),
+    ];
+    // The last one is the same publication both times, and says so.
+    let (keyed, rows) = rows.split_last().unwrap();
+    check_both_ways(&node, rows).await;
+    for repeated in [false, true] {
+        let mut http = node.http().await;
+        http.send(request("POST", keyed.0, keyed.1, keyed.2.as_bytes())).await;
+        assert_eq!(http.reply().await.json()["repeated"], json!(repeated));
+    }
+    let closed = start(&hub(json!({"publish": null})));
+    check_both_ways(&closed, &[("/hub", &[JSON], &message("x"), 403)]).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_answers_both_ways_alike() {
+    let mut config = hub(json!({}));
+    config["store"]["log_bytes_max"] = json!(1 << 20);
+    let node = start(&config);
+    let target = "/hub?topic=https://example.com/feed";
+    assert_eq!(node.http().await.post(target, &[], &[0; 1_048_000]).await.status, 202);
+    check_both_ways(&node, &[("/hub", &[JSON], &message(&"x".repeat(1000)), 507)]).await;
+}
+
+#[tokio::test]
+async fn hubs_keep_the_order_of_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = hub(json!({}));
+    config["store"] = json!({"type": "sqlite", "path": folder.path().join("store.db")});
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    subscribe(&node, &receiver, &[]).await;
+    let plain = |n: u32| post("/hub", &[], message(&n.to_string()).as_bytes());
+    let mut http = node.http().await;
+    let mut all: Vec<u8> = (0..50).flat_map(plain).collect();
+    all.extend(request("POST", "/hub", &[JSON, LONG_WAY], message("50").as_bytes()));
+    all.extend((51..60).flat_map(plain));
+    let (first, second) = all.split_at(all.len() / 3);
+    http.send(first).await;
+    http.send(second).await;
+    for sequence in 1..=60 {
+        assert_eq!(http.reply().await.json()["sequence"], json!(sequence));
+    }
+    let expected: Vec<_> = (0..60).map(|n| n.to_string()).collect();
+    assert_eq!(texts(&receiver.posts(60).await), expected);
 }
 
 #[tokio::test]

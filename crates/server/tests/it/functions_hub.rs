@@ -187,15 +187,19 @@ fn what_is_wrong_with_functions_is_said_with_its_place() {
     assert!(faults.iter().any(|fault| fault.message.contains("write one of them")), "{faults:?}");
 }
 
-#[test]
-fn the_examples_of_the_guide_are_functions() {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authenticators.md");
-    let text = std::fs::read_to_string(guide).unwrap();
-    let blocks: Vec<&str> =
-        text.split("```python\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
-    let functions: Vec<&&str> = blocks.iter().filter(|block| block.contains("def authenticator")).collect();
-    assert_eq!(functions.len(), 3);
-    for code in functions {
-        assert_eq!(stentor::sidecar::check(code, Path::new("python3")), Ok(()), "{code}");
-    }
+#[tokio::test]
+async fn an_authenticator_that_changes_needs_a_restart() {
+    let dir = node_dir();
+    let read = |above: &str, body: &str| {
+        let code = format!("def f(**kwargs):\n  {body}\n");
+        let text = format!("{above}{}", hub(json!({"authenticator": {"type": "function", "inline": code}})));
+        let exists = |path: &Path| path.exists();
+        let surroundings = Surroundings { node_dir: dir.path(), env: &|_| None, exists: &exists };
+        config::parse(&text, Syntax::Json, "test", &surroundings).config.unwrap()
+    };
+    let mut node = start_with(read("", "return None"), 1);
+    node.running.reload(read("\n\n", "return None")).expect("the same code, two lines further down");
+    let sentence = node.running.reload(read("", "return 1")).unwrap_err();
+    assert!(sentence.contains("transports[0] changed, which needs a restart"), "{sentence}");
+    node.running.stop().await;
 }

@@ -123,6 +123,7 @@ fn cut(ledger: &mut Ledger, topic: &HubTopic, (first, last): (u64, u64)) -> rusq
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
             Ok((number(0)?, number(1)?, number(2)?))
         })?;
+    ledger.shared.recent.clear();
     ledger.connection.prepare_cached("DELETE FROM pub WHERE topic = ? AND seq BETWEEN ? AND ?")?.execute(range)?;
     let bytes = octets + count * RECORD_OVERHEAD_BYTES;
     let place = ledger.place(topic)?;

@@ -15,7 +15,7 @@ use super::fault::fault;
 use super::schema::{self, Role};
 use super::shared::Shared;
 use crate::cursor::TopicNumber;
-use crate::{Draft, Freshness, HubTopic, Limit, Receipt, Sequence, StoreError};
+use crate::{Draft, Entry, Freshness, HubTopic, Limit, Receipt, Sequence, StoreError};
 
 /// Topics that the writer remembers. When there are more it forgets all of them, which costs one look-up each.
 const TOPICS_MAX: usize = 50_000;
@@ -55,6 +55,8 @@ pub(super) struct Ledger {
     pub(super) shared: Arc<Shared>,
     places: HashMap<HubTopic, Place>,
     dirty: Vec<HubTopic>,
+    /// Appended in this transaction.
+    fresh: Vec<Entry>,
     pub(super) end: u64,
     pub(super) log_bytes: u64,
     /// Dead publications in the file.
@@ -67,8 +69,8 @@ impl Ledger {
     pub(super) fn new(connection: Connection, shared: Arc<Shared>) -> Result<Self, StoreError> {
         let dead = count_dead(&connection).map_err(fault)?;
         let (end, log_bytes) = (shared.follow.end().get(), shared.log_bytes.load(Ordering::Relaxed));
-        let (places, dirty) = Default::default();
-        Ok(Self { connection, shared, places, dirty, end, log_bytes, dead, dead_forgotten: 0 })
+        let (places, dirty, fresh) = Default::default();
+        Ok(Self { connection, shared, places, dirty, fresh, end, log_bytes, dead, dead_forgotten: 0 })
     }
 
     /// A new connection, after the file system failed. What is in the write-ahead log is brought into the file and synced
@@ -91,6 +93,7 @@ impl Ledger {
     fn forget(&mut self) {
         self.places.clear();
         self.dirty.clear();
+        self.fresh.clear();
         self.end = self.shared.follow.end().get();
         self.log_bytes = self.shared.log_bytes.load(Ordering::Relaxed);
         self.dead_forgotten = 0;
@@ -120,6 +123,7 @@ impl Ledger {
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.shared.log_bytes.store(self.log_bytes, Ordering::Relaxed);
         self.shared.dead_forgotten.fetch_add(std::mem::take(&mut self.dead_forgotten), Ordering::Relaxed);
+        self.shared.recent.extend(self.fresh.drain(..));
         self.shared.follow.set(Offset::new(self.end));
         Ok(())
     }
@@ -190,6 +194,8 @@ impl Ledger {
             sequence: Sequence(seq),
             freshness: Freshness::New,
         };
+        let Draft { topic, publication, at, content, .. } = draft.clone();
+        self.fresh.push(Entry { offset: receipt.offset, sequence: receipt.sequence, topic, publication, at, content });
         self.remember_key(draft, hub, receipt)?;
         Ok(receipt)
     }

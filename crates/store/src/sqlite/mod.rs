@@ -11,6 +11,7 @@ mod fault;
 mod ledger;
 mod query;
 mod reader;
+mod recent;
 mod register;
 mod schema;
 mod shared;
@@ -242,7 +243,11 @@ impl Log for Sqlite {
     }
 
     fn tail(&self, after: Offset, limit: ReadLimit) -> Pending<Page> {
-        self.query(|answer| Read::Tail(after, limit, answer))
+        let is_open = !self.shared.closed.load(Ordering::Acquire);
+        match self.shared.recent.behind(after, limit).filter(|_| is_open) {
+            Some(entries) => Pending::ready(Ok(Page { entries, gap: None, epoch: self.epoch() })),
+            None => self.query(|answer| Read::Tail(after, limit, answer)),
+        }
     }
 
     fn newest(&self, topic: &HubTopic) -> Pending<Option<Entry>> {

@@ -1,10 +1,8 @@
 //! Reading rows back into what they were.
 
-use std::collections::HashMap;
-
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use stentor_model::{Offset, PublicationId, Secret, Topic, WebhookId};
+use stentor_model::{IdMap, Offset, PublicationId, Secret, Topic, WebhookId};
 
 use super::register::{ACTIVE, DENIED};
 use crate::cursor::TopicNumber;
@@ -110,7 +108,7 @@ const NAMES_MAX: usize = 20_000;
 
 /// Names of topics by their numbers, which never change, so that what is read shares them.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<TopicNumber, HubTopic>);
+pub(super) struct Names(IdMap<TopicNumber, HubTopic>);
 
 impl Names {
     /// The name of this topic.

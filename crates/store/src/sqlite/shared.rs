@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use stentor_model::Epoch;
 
+use super::recent::Recent;
 use crate::cursor::{Cursors, TopicNumber};
 use crate::follow::Follow;
 use crate::{Health, Limits, StoreError};
@@ -17,6 +18,7 @@ pub(super) struct Shared {
     pub(super) epoch: Epoch,
     pub(super) cursors: Cursors,
     pub(super) follow: Follow,
+    pub(super) recent: Recent,
     pub(super) log_bytes: AtomicU64,
     pub(super) queue_entries: AtomicUsize,
     pub(super) queue_bytes: AtomicU64,
@@ -36,6 +38,7 @@ impl Shared {
             epoch,
             cursors,
             follow,
+            recent: Recent::default(),
             log_bytes: AtomicU64::new(log_bytes),
             queue_entries: AtomicUsize::new(0),
             queue_bytes: AtomicU64::new(0),

@@ -72,6 +72,13 @@ impl FunctionCode {
             Self::Inline { line, .. } | Self::Named { line, .. } => *line,
         }
     }
+
+    /// Makes it equal to the same code elsewhere in the file.
+    pub fn forget_line(&mut self) {
+        match self {
+            Self::Inline { line, .. } | Self::Named { line, .. } => *line = 0,
+        }
+    }
 }
 
 /// The subscriber waits meanwhile, and a function that asks a database needs far less.
