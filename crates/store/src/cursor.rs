@@ -123,9 +123,11 @@ impl Cursors {
         self.shard(id).slots.get(&id.0).map(|slot| slot.position)
     }
 
-    /// The outcome that the disk does not have yet.
-    pub(crate) fn unflushed_outcome(&self, id: WebhookId) -> Option<LastOutcome> {
-        self.shard(id).outcomes.get(&id.0).cloned()
+    /// The position, and the outcome that the disk does not have yet.
+    pub(crate) fn look(&self, id: WebhookId) -> Option<(Offset, Option<LastOutcome>)> {
+        let shard = self.shard(id);
+        let slot = shard.slots.get(&id.0)?;
+        Some((slot.position, shard.outcomes.get(&id.0).cloned()))
     }
 
     pub(crate) fn claim(&self, id: WebhookId) -> Result<Claim, StoreError> {

@@ -131,11 +131,9 @@ impl Memory {
     /// A subscription with what only the cursors know.
     fn current(&self, kept: &Subscription) -> Subscription {
         let mut subscription = kept.clone();
-        if let Some(position) = self.cursors.position(kept.id) {
+        if let Some((position, outcome)) = self.cursors.look(kept.id) {
             subscription.position = position;
-        }
-        if let Some(outcome) = self.cursors.unflushed_outcome(kept.id) {
-            subscription.outcome = Some(outcome);
+            subscription.outcome = outcome.or(subscription.outcome);
         }
         subscription
     }

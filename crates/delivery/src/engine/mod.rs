@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use stentor_model::{IdMap, Offset, Topic, WebhookId};
 
 use crate::event::{Action, EndReason, Enrolment, Event, Now};
@@ -52,9 +53,9 @@ pub struct Engine {
     webhooks: Slab<Webhook>,
     webhook_by_id: IdMap<WebhookId, u32>,
     topics: Slab<TopicEntry>,
-    topic_by_name: HashMap<Topic, u32>,
+    topic_by_name: HashMap<Topic, u32, RandomState>,
     hosts: Slab<Host>,
-    host_by_name: HashMap<Arc<str>, u32>,
+    host_by_name: HashMap<Arc<str>, u32, RandomState>,
     flights: Slab<Flight>,
     fetches: Slab<Fetch>,
     /// Reads that wait for one of the places on the way.
@@ -102,9 +103,9 @@ impl Engine {
             webhooks: Slab::default(),
             webhook_by_id: IdMap::default(),
             topics: Slab::default(),
-            topic_by_name: HashMap::new(),
+            topic_by_name: HashMap::default(),
             hosts: Slab::default(),
-            host_by_name: HashMap::new(),
+            host_by_name: HashMap::default(),
             flights: Slab::default(),
             fetches: Slab::default(),
             fetch_queue: VecDeque::new(),

@@ -147,22 +147,36 @@ impl Reader {
 
     /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.
     fn subscriptions(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Subscription>> {
+        self.subscriptions_of(condition, values, |_| true).map(|(found, _)| found)
+    }
+
+    /// The same, without those of topics that are not wanted; and the last that was looked at.
+    fn subscriptions_of(
+        &self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+        is_wanted: impl Fn(&HubTopic) -> bool,
+    ) -> rusqlite::Result<(Vec<Subscription>, Option<WebhookId>)> {
         let mut names = self.names.borrow_mut();
-        let mut found = Vec::new();
+        let (mut found, mut last) = (Vec::new(), None);
         let mut statement = self.connection.prepare_cached(&format!("{} {condition}", query::SUBSCRIPTION))?;
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
             let id = WebhookId(query::number(row, 0)?);
-            // Removed while we read.
-            let Some(position) = self.shared.cursors.position(id) else { continue };
+            last = Some(id);
             let topic = names.get(&self.connection, query::number(row, 1)?)?;
+            if !is_wanted(&topic) {
+                continue;
+            }
+            // Removed while we read.
+            let Some((position, outcome)) = self.shared.cursors.look(id) else { continue };
             let mut subscription = query::subscription(row, topic, position)?;
-            if let Some(outcome) = self.shared.cursors.unflushed_outcome(id) {
-                subscription.outcome = Some(outcome);
+            if outcome.is_some() {
+                subscription.outcome = outcome;
             }
             found.push(subscription);
         }
-        Ok(found)
+        Ok((found, last))
     }
 
     /// The index on (topic, callback) leads here; no other row is looked at.
@@ -182,14 +196,18 @@ impl Reader {
 
     fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> rusqlite::Result<Vec<Subscription>> {
         let limit = entries.min(LIST_ENTRIES_MAX).cast_signed() as i64;
-        let after = after.0.cast_signed();
+        let mut after = after.0.cast_signed();
+        let all = "WHERE s.id > ?1 ORDER BY s.id LIMIT ?2";
         match scope {
-            Scope::All => self.subscriptions("WHERE s.id > ?1 ORDER BY s.id LIMIT ?2", params![after, limit]),
-            Scope::Hub(hub) => self.subscriptions(
-                "WHERE s.id > ?1 AND (SELECT hub FROM topic WHERE topic.id = s.topic) =
-                 (SELECT id FROM hub WHERE name = ?3) ORDER BY s.id LIMIT ?2",
-                params![after, limit, hub.as_str()],
-            ),
+            Scope::All => self.subscriptions(all, params![after, limit]),
+            // Judged row by row: a condition would look up the topic of each, and few stores have more than one hub.
+            Scope::Hub(hub) => loop {
+                let is_wanted = |topic: &HubTopic| topic.hub == *hub;
+                match self.subscriptions_of(all, params![after, limit], is_wanted)? {
+                    (found, Some(last)) if found.is_empty() => after = last.0.cast_signed(),
+                    (found, _) => return Ok(found),
+                }
+            },
             Scope::Topic(topic) => {
                 let Some(number) = self.number(topic)? else { return Ok(Vec::new()) };
                 let condition = "WHERE s.id > ?1 AND s.topic = ?3 ORDER BY s.id LIMIT ?2";
