@@ -40,7 +40,10 @@ def authenticator(*, context, request, **kwargs):
         raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
     # Comparing hashes tells nothing about the token by the time it takes.
     hashed = hashlib.sha256(token.strip().encode()).hexdigest()
-    known = context.config.get("tokens", {}).get(hashed) or context.table.get(f"token:{hashed}")
+    if not hasattr(context, "tokens"):
+        # Some tools write hashes in capitals.
+        context.tokens = {each.lower(): user for each, user in context.config.get("tokens", {}).items()}
+    known = context.tokens.get(hashed) or context.table.get(f"token:{hashed}")
     if known is None or known.get("expires", time.time() + 1) <= time.time():
         raise HTTPException(401, "this token is not valid", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return AuthCredentials(known.get("scopes", [])), User(known["identity"])

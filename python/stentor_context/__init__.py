@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import abstractmethod
 from collections.abc import MutableMapping
 from logging import Logger
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["Cached", "Context", "cache_for"]
+__all__ = ["Cached", "Context", "Table", "cache_for"]
 
 
 class Cached(NamedTuple):
@@ -31,6 +32,30 @@ class Cached(NamedTuple):
 def cache_for(seconds: float, result: Any) -> Cached:
     """Lets the node give this result again to a request that is the same in every octet, without asking."""
     return Cached(float(seconds), result)
+
+
+class Table(MutableMapping[str, Any]):
+    """Texts and JSON values that outlive the worker and the node, shared by all workers of the hub.
+
+    Each method is atomic. `with context.table:` makes several of them so, in an `async` function
+    `async with context.table:`: an exception that leaves the block takes back what was written in it.
+    """
+
+    @abstractmethod
+    def copy(self) -> dict[str, Any]:
+        """All of it at one moment; `dict(table)` would ask for one key after the other."""
+
+    @abstractmethod
+    def __enter__(self) -> "Table": ...
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
+
+    @abstractmethod
+    async def __aenter__(self) -> "Table": ...
+
+    @abstractmethod
+    async def __aexit__(self, *_: object) -> None: ...
 
 
 class Context:
@@ -48,8 +73,14 @@ class Context:
     node: str
     #: The name of the folder that the node's directory lies in.
     tenant: str
-    #: Texts and JSON values that outlive the worker and the node, shared by all workers of the hub.
-    table: MutableMapping[str, Any]
+    #: Texts and JSON values that outlive the worker and the node.
+    table: Table
+
+    if TYPE_CHECKING:
+        # Attributes of a function's own may be anything.
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(
         self,
@@ -58,7 +89,7 @@ class Context:
         logger: Logger,
         node: str,
         tenant: str,
-        table: MutableMapping[str, Any],
+        table: Table,
     ) -> None:
         self.config = config
         self.logger = logger

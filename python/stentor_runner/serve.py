@@ -6,8 +6,6 @@ stuck. Standard input is the socket; it is put out of the function's reach first
 
 from __future__ import annotations
 
-import __future__
-
 import asyncio
 import gc
 import inspect
@@ -37,8 +35,9 @@ _SWEEP_INTERVAL_OLD = 128
 # What is taken from the socket at once.
 _READ_BYTES = 1 << 18
 
-# Octets of a logged text; more is cut.
-_LOG_CHARS_MAX = 8000
+# Octets of a line as the node reads it, its end included; more is cut. See `crates/server/src/sidecar/output.rs`.
+_LOG_LINE_BYTES_MAX = 16_384
+_LOGGER_CHARS_MAX = 200
 
 # The first octet of a line that says its level by itself.
 LOG_MARK = "\x1e"
@@ -51,12 +50,31 @@ class _ToNode(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = self.format(record)[:_LOG_CHARS_MAX]
             level = max((known for known in _LEVELS if known <= record.levelno), default=logging.DEBUG)
-            line = LOG_MARK + json.dumps([_LEVELS[level], record.name, text]) + "\n"
-            os.write(2, line.encode("ascii"))
+            line = _log_line(_LEVELS[level], record.name[:_LOGGER_CHARS_MAX], self.format(record))
+            os.write(2, line)
         except Exception:
             self.handleError(record)
+
+
+def _log_line(level: str, logger: str, text: str) -> bytes:
+    """The record as a line, with as much of the text as fits when it is written as JSON. Cutting the line instead would leave
+    something that is no record any more."""
+
+    def line(chars: int) -> bytes:
+        # What UTF-8 cannot write is shown as Python writes it.
+        parts = [part.encode("utf-8", "backslashreplace").decode() for part in (level, logger, text[:chars])]
+        return (LOG_MARK + json.dumps(parts, ensure_ascii=False) + "\n").encode()
+
+    # Every character takes an octet or more.
+    fits, most = 0, min(len(text), _LOG_LINE_BYTES_MAX)
+    whole = line(most)
+    if len(whole) <= _LOG_LINE_BYTES_MAX:
+        return whole
+    while most - fits > 1:
+        middle = (fits + most) // 2
+        fits, most = (middle, most) if len(line(middle)) <= _LOG_LINE_BYTES_MAX else (fits, middle)
+    return line(fits)
 
 
 class _Crew:
@@ -171,6 +189,8 @@ class Runner:
         self._tasks: dict[int, tuple[asyncio.Task[None], float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._function: Callable[..., Any] | None = None
+        # Why there is none.
+        self._fault = "no code has come"
         self._is_async = False
         self._context: Any = None
         self._crew = _Crew(1)
@@ -230,7 +250,10 @@ class Runner:
         # What is there now stays, and looking for garbage in it again and again would cost milliseconds each time.
         gc.collect()
         gc.freeze()
-        said = None if fault is None else {"line": fault.line, "reason": fault.reason}
+        said = None
+        if fault is not None:
+            self._fault = f"line {fault.line}: {fault.reason}"
+            said = {"line": fault.line, "reason": fault.reason}
         self._send({"type": "loaded", "generation": message["generation"], "fault": said})
 
     def _compile(self, file: str, text: str) -> source.Fault | None:
@@ -241,9 +264,7 @@ class Runner:
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
         namespace: dict[str, Any] = {"__name__": "authenticator", "__file__": file}
         try:
-            # Annotations are for type checkers: what they name is imported inside of the function, if at all.
-            flags = __future__.annotations.compiler_flag
-            exec(compile(text, file, "exec", flags=flags, dont_inherit=True), namespace)
+            exec(source.compiled(text, file), namespace)
         except Exception as error:
             return source.Fault(found.lineno, f"the function cannot be defined: {type(error).__name__}: {error}")
         self._function = namespace[found.name]
@@ -252,7 +273,7 @@ class Runner:
 
     def _ask(self, message: dict[str, Any], body: bytes) -> None:
         if self._function is None:
-            reason = {"verdict": "failed", "cause": "result", "reason": "there is no function"}
+            reason = {"verdict": "failed", "cause": "result", "reason": f"there is no function; {self._fault}"}
             self._outlet.write(wire.verdict(message["id"], reason))
         elif self._is_async:
             self._begin(self._function, message, body)
@@ -291,8 +312,10 @@ class Runner:
         try:
             result = await function(context=self._context, request=request(message, body))
             said = self._verdict.of_result(result, message["topic"])
-        except asyncio.CancelledError:
-            said = {"verdict": "overdue"}
+        except asyncio.CancelledError as error:
+            # The alarm cancels who is late; whatever else ends so has cancelled something by itself.
+            is_late = self._tasks[message["id"]][1] == math.inf
+            said = {"verdict": "overdue"} if is_late else self._verdict.of_exception(error)
         except BaseException as error:
             said = self._verdict.of_exception(error)
         del self._tasks[message["id"]]

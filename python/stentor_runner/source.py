@@ -6,10 +6,14 @@ on standard input, and what is wrong with it goes to standard output.
 
 from __future__ import annotations
 
+import __future__
+
 import ast
+import inspect
 import json
 import sys
-from typing import NamedTuple, Union
+import types
+from typing import Iterator, NamedTuple, Union
 
 Def = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
@@ -40,7 +44,53 @@ def check(text: str) -> Union[Def, Fault]:
         return Fault(1, "there is no function; exactly one def or async def is needed")
     if len(functions) > 1:
         return Fault(functions[1].lineno, "there is a second function; exactly one def is allowed, so put it inside")
-    return _arguments(functions[0]) or functions[0]
+    function = functions[0]
+    return _at_load(function) or _arguments(function) or _compiled(text, function) or function
+
+
+def compiled(text: str, file: str) -> types.CodeType:
+    """The code as the worker runs it. Annotations are for type checkers: what they name is imported inside, if at all."""
+    return compile(text, file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+
+
+def _at_load(function: Def) -> Union[Fault, None]:
+    """What would run where the function is defined is code outside of it."""
+    if function.decorator_list:
+        return Fault(
+            function.decorator_list[0].lineno,
+            "there is a decorator, which is code outside of the function; only one def is allowed, so put it inside",
+        )
+    for default in function.args.defaults + [default for default in function.args.kw_defaults if default is not None]:
+        try:
+            ast.literal_eval(default)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            reason = "a default value is computed, which is code outside of the function; constants are allowed"
+            return Fault(default.lineno, reason)
+    return None
+
+
+def _compiled(text: str, function: Def) -> Union[Fault, None]:
+    """What only the compiler sees, such as `break` outside of a loop, and whether a call would run the function at all."""
+    try:
+        module = compiled(text, "<authenticator>")
+    except SyntaxError as error:
+        return Fault(error.lineno or function.lineno, f"Python does not understand this: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return Fault(function.lineno, f"Python does not understand this: {error}")
+    made = [code for code in module.co_consts if isinstance(code, types.CodeType) and code.co_name == function.name]
+    if made and made[0].co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        line = next(_yields(function), function.lineno)
+        return Fault(line, "the function is a generator: it has a yield, so it would give no result; use return")
+    return None
+
+
+def _yields(node: ast.AST) -> Iterator[int]:
+    """The lines of what makes a function a generator."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Yield, ast.YieldFrom)):
+            yield child.lineno
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from _yields(child)
 
 
 def _arguments(function: Def) -> Union[Fault, None]:

@@ -125,11 +125,18 @@ def _dictated(error: HTTPException) -> Verdict:
     detail.encode()
     headers = error.headers or {}
     pairs = [[str(name), str(value)] for name, value in headers.items()]
-    return {"verdict": "dictated", "status": int(error.status_code), "detail": detail, "headers": pairs}
+    for name, value in pairs:
+        (name + value).encode()
+    status = int(error.status_code)
+    if not 100 <= status <= 999:
+        raise ValueError("a status has three digits")
+    return {"verdict": "dictated", "status": status, "detail": detail, "headers": pairs}
 
 
 def _failed(cause: str, reason: str) -> Verdict:
-    return {"verdict": "failed", "cause": cause, "reason": reason[-TRACE_CHARS_MAX:]}
+    # Half of a surrogate pair would make the answer unreadable for the node.
+    reason = reason[-TRACE_CHARS_MAX:].encode("utf-8", "backslashreplace").decode()
+    return {"verdict": "failed", "cause": cause, "reason": reason}
 
 
 def _trace(error: BaseException) -> str:

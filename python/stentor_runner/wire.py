@@ -22,6 +22,9 @@ _HEAD = struct.Struct(">II")
 # What a node may send at once: a request for a subscription is far smaller, a function's configuration may be larger.
 FRAME_BYTES_MAX = 32 << 20
 
+# What a node takes: it ends a worker that sends more.
+ANSWER_BYTES_MAX = 1 << 20
+
 
 def frame(message: dict[str, Any], tail: bytes = b"") -> bytes:
     """One frame. Only ASCII is written, so that no text can break it."""
@@ -38,7 +41,10 @@ def verdict(question: int, said: dict[str, Any]) -> bytes:
         identity = _text(said["identity"]).encode("ascii")
         text = b'{"type":"verdict","id":%d,"verdict":"%s","identity":%s}' % (question, kind.encode(), identity)
     else:
-        return frame({"type": "verdict", "id": question, **said})
+        text = _encode({"type": "verdict", "id": question, **said}).encode("ascii")
+        if len(text) > ANSWER_BYTES_MAX:
+            reason = f"its answer has {len(text)} octets when written as ASCII; {ANSWER_BYTES_MAX} are allowed"
+            return verdict(question, {"verdict": "failed", "cause": "result", "reason": reason})
     return _HEAD.pack(len(text), 0) + text
 
 
