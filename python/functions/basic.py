@@ -73,7 +73,7 @@ def authenticator(*, context, request, **kwargs):
     dearest = context.dearest_hash
     known = hashes.get(name)
     if known is None or not is_password(password, known) or not colon:
-        # Every refusal takes as long as the dearest hash, so that the time does not tell which names are there.
+        # Every refusal takes at least as long as the dearest hash, so that the time does not tell which names are there.
         if known is None or cost(known) < cost(dearest):
             is_password(password, dearest)
         raise refusal

@@ -169,7 +169,10 @@ fn rough_check(code: &str) -> Result<(), CodeFault> {
         if is_def && count > 0 {
             return fault("there is a second function; exactly one def is allowed, so put it inside");
         }
-        if !is_def && !text.starts_with('@') {
+        if text.starts_with('@') {
+            return fault("there is a decorator, which is code outside of the function; only one def is allowed");
+        }
+        if !is_def {
             return fault("there is code outside of the function; only one def is allowed, so put it inside");
         }
         count += usize::from(is_def);
@@ -235,7 +238,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str =
-        "# a comment\n\n@x\nasync def f(\n    *, context,\nrequest, **k):\n    \"\"\"text\nmore\"\"\"\n    a = '('\n";
+        "# a comment\n\nasync def f(\n    *, context,\nrequest, **k):\n    \"\"\"text\nmore\"\"\"\n    a = '('\n";
 
     #[test]
     fn one_function_and_nothing_else() {
@@ -253,8 +256,32 @@ mod tests {
         check_both("", Some((1, "no function")));
         check_both("import os\ndef f(*, context, request): pass", Some((1, "outside")));
         check_both("def f(**k): pass\nx = 1", Some((2, "outside")));
+        check_both("@x\ndef f(**k): pass", Some((1, "decorator")));
         check_both("def f(**k): pass\n\ndef g(**k): pass", Some((3, "second")));
         check_both("async def f(**k):\n  a = '''\ndef g(): pass\n'''", None);
+    }
+
+    #[test]
+    fn what_cannot_run_as_a_function_is_found_in_its_line() {
+        let check = |code: &str, expected: Option<(usize, &str)>| {
+            let found = check(code, Path::new("python3")).err();
+            let is_expected = match (&found, expected) {
+                (None, None) => true,
+                (Some(fault), Some((line, part))) => fault.line == line && fault.reason.contains(part),
+                _ => false,
+            };
+            assert!(is_expected, "{code:?}: {found:?}");
+        };
+        check("def f(**k):\n    await x", Some((2, "'await' outside async function")));
+        check("def f(**k):\n\n    break", Some((3, "'break' outside loop")));
+        check("def f(**k):\n  def g():\n    nonlocal z\n", Some((3, "nonlocal 'z'")));
+        check("def f(**k):\n  a = 1\n  yield a", Some((3, "generator")));
+        check("async def f(**k):\n  yield 1", Some((2, "generator")));
+        check("def f(**k):\n  def g(): yield\n  return list(g())", None);
+        check("def f(\n  *,\n  x=open('a'), **k): pass", Some((3, "default value is computed")));
+        check("def f(x=print(), **k): pass", Some((1, "default value is computed")));
+        check("def f(*, a=-1, b=(1, [2], {}), c=None, d=..., **k): pass", None);
+        check("def f(*, context: Nowhere = None, request: run()): pass", None);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Function {
         self.ask_as("").await
     }
 
-    async fn ask_as(&self, authorization: &str) -> Verdict {
+    pub(crate) async fn ask_as(&self, authorization: &str) -> Verdict {
         self.ask_for("https://example.com/a", authorization).await
     }
 
@@ -150,7 +150,7 @@ pub(crate) fn identity(verdict: Verdict) -> String {
 }
 
 #[track_caller]
-fn dictated(verdict: Verdict) -> Response {
+pub(crate) fn dictated(verdict: Verdict) -> Response {
     match verdict {
         Verdict::Dictated(response) => response,
         other => panic!("{other:?}"),
@@ -179,6 +179,13 @@ if authorization == 'teapot': raise HTTPException(418, {'why': 'tea'}, {'X-Kind'
 if authorization == 'header': raise HTTPException(400, 'x', {'X-Kind': 'a\\r\\nX-Other: b'})
 if authorization == 'status': raise HTTPException(99, 'x')
 if authorization == 'detail': raise HTTPException(400, object())
+if authorization == 'large': raise HTTPException(400, 'x' * (2 << 20))
+if authorization == 'large header': raise HTTPException(400, 'x', {'X-Kind': 'x' * (2 << 20)})
+if authorization == 'half': raise HTTPException(400, 'x', {'X-Kind': '\\ud800'})
+if authorization == 'half in a trace': raise ValueError('\\ud800')
+if authorization == 'cancelled':
+    import asyncio
+    raise asyncio.CancelledError()
 if authorization == 'value': raise ValueError('a secret that nobody may see')
 if authorization == 'exit': raise SystemExit(3)
 if authorization == 'recursion':
@@ -199,11 +206,11 @@ async fn check_results(kind: &str) {
     }
     check("stranger", Verdict::Unauthenticated).await;
     let wrong = ["number", "list", "alone", "turned", "bare", "anonymous", "long", "broken", "many", "huge"];
-    let raised = ["header", "status", "detail", "value", "exit", "recursion"];
-    for word in wrong.into_iter().chain(raised) {
+    let raised = ["header", "status", "detail", "value", "exit", "recursion", "cancelled", "half", "half in a trace"];
+    for word in wrong.into_iter().chain(raised).chain(["large", "large header"]) {
         check(word, Verdict::Failed).await;
     }
-    assert_eq!(function.meters.function_failures.get(), 16);
+    assert_eq!(function.meters.function_failures.get(), 21);
     let teapot = dictated(function.ask_as("teapot").await);
     assert_eq!(
         (teapot.status, String::from_utf8(teapot.body).unwrap()),
@@ -221,6 +228,18 @@ async fn each_result_of_a_plain_function() {
 #[tokio::test]
 async fn each_result_of_an_async_function() {
     check_results("async def").await;
+}
+
+#[tokio::test]
+async fn a_task_that_a_function_has_cancelled_is_an_exception_of_its_own() {
+    let body = "
+import asyncio
+task = asyncio.ensure_future(asyncio.sleep(9))
+task.cancel()
+await task";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    assert_eq!(function.ask().await, Verdict::Failed);
+    assert_eq!((function.meters.function_failures.get(), function.meters.function_silences.get()), (1, 0));
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ const MINE: &str = "def authenticator(*, context, request, **kwargs):
 
     word = request.headers.get('x-word')
     context.logger.warning('asked with %s', word)
+    if word == 'long':
+        context.logger.warning('\\u00e9' * 20000)
+        context.logger.error('\\ud800' + '\\0' * 20000)
+        print('\\u00e9' * 20000)
     if word == 'teapot': raise HTTPException(418, 'short', {'X-Tea': 'green'})
     if word == 'none': return None
     if word == 'stranger': return AuthCredentials([]), UnauthenticatedUser()
@@ -78,10 +82,22 @@ async fn a_function_is_tried_out() {
     check("teapot", "https://example.com/a", 1, "status 418");
     let log = check("broken", "https://example.com/a", 1, "the function is at fault (500)");
     assert!(log.contains("a reason for the log"), "{log}");
+    let log = check("long", "https://example.com/a", 0, "allowed");
+    let longest = log.split(|letter| letter != 'é').map(|part| part.chars().count()).max();
+    assert!((8100..=8192).contains(&longest.unwrap_or(0)), "{longest:?}");
+    assert!(log.contains("\\ud800") && !log.contains("u{1e}"), "a record is shown as it was sent");
     // The function of the only hub that has one need not be named.
     run(dir.path(), &["functions", "test", "--topic", "https://example.com/a"], 0);
     let (_, complaint) = run(dir.path(), &["functions", "test", "nothing", "--topic", "https://example.com/a"], 2);
     assert!(complaint.contains("there is no function 'nothing'"), "{complaint}");
+}
+
+#[tokio::test]
+async fn the_log_names_what_a_configuration_lacks() {
+    let dir = with_functions(&hub(json!({"authenticator": {"type": "function", "name": "jwt"}})));
+    let command = ["functions", "test", "jwt", "--header", "Authorization: Bearer a.b.c", "--topic", "https://x/"];
+    let (said, log) = run(dir.path(), &command, 1);
+    assert!(said.contains("the function is at fault (500)") && log.contains("needs a jwks_file"), "{said} {log}");
 }
 
 #[test]

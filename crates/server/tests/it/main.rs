@@ -24,6 +24,8 @@ mod functions;
 mod functions_cli;
 mod functions_guide;
 mod functions_hub;
+mod functions_library;
+mod functions_table;
 mod handshake;
 mod hostile_http;
 mod hostile_memory;
