@@ -22,7 +22,6 @@ const MINE: &str = "def authenticator(*, context, request, **kwargs):
     if word == 'long':
         context.logger.warning('\\u00e9' * 20000)
         context.logger.error('\\ud800' + '\\0' * 20000)
-        print('\\u00e9' * 20000)
     if word == 'teapot': raise HTTPException(418, 'short', {'X-Tea': 'green'})
     if word == 'none': return None
     if word == 'stranger': return AuthCredentials([]), UnauthenticatedUser()
@@ -84,7 +83,7 @@ async fn a_function_is_tried_out() {
     assert!(log.contains("a reason for the log"), "{log}");
     let log = check("long", "https://example.com/a", 0, "allowed");
     let longest = log.split(|letter| letter != 'é').map(|part| part.chars().count()).max();
-    assert!((8100..=8192).contains(&longest.unwrap_or(0)), "{longest:?}");
+    assert!((8100..8192).contains(&longest.unwrap_or(0)), "{longest:?}");
     assert!(log.contains("\\ud800") && !log.contains("u{1e}"), "a record is shown as it was sent");
     // The function of the only hub that has one need not be named.
     run(dir.path(), &["functions", "test", "--topic", "https://example.com/a"], 0);
