@@ -367,9 +367,9 @@ return AuthCredentials(scopes), User('a')";
 #[tokio::test]
 async fn workers_that_crash_are_replaced() {
     let body = "
-import os
+import os, time
 if authorization == 'exit': os._exit(7)
-if authorization == 'signal': os.kill(os.getpid(), 11)
+if authorization == 'signal': os.kill(os.getpid(), 11), time.sleep(60)
 if authorization == 'socket': os.closerange(3, 100)
 return AuthCredentials(['.*']), User(str(os.getpid()))";
     let function = Function::start(body).await;
