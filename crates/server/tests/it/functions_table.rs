@@ -140,8 +140,8 @@ return None";
 #[tokio::test]
 async fn type_checkers_know_the_context() {
     let body = r#"
-import os, stentor_context, subprocess, sys
-program = '''
+import os, stentor_context, subprocess, sys, textwrap
+program = textwrap.dedent('''
 from typing import cast
 from stentor_context import Context
 from echostream_function_context import Context as Same
@@ -158,7 +158,7 @@ async def other(context: Same) -> None:
         table.pop("a", None)
     async with context:
         context.logger.info("%s", context.config["key"])
-'''
+''')
 environment = {**os.environ, 'MYPYPATH': os.path.dirname(os.path.dirname(stentor_context.__file__))}
 command = [sys.executable, '-m', 'mypy', '--strict', '--cache-dir', os.devnull, '-c', program]
 said = subprocess.run(command, env=environment, capture_output=True, text=True)
