@@ -40,10 +40,12 @@ pub struct CodeFault {
 }
 
 /// By what a change of a file shows. Contents may change within a tick of the clock, but then hardly in length, and an
-/// editor that writes a new file gives it a new number.
+/// editor that writes a new file gives it a new number. Whoever copies the time of modification along cannot set the time
+/// of the change itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: (i64, i64),
+    changed: (i64, i64),
     length: u64,
     file: u64,
 }
@@ -76,7 +78,12 @@ impl Source {
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let Self::Named { path, .. } = self else { return None };
         let found = fs::metadata(path).ok()?;
-        Some(Stamp { modified: (found.mtime(), found.mtime_nsec()), length: found.len(), file: found.ino() })
+        Some(Stamp {
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            length: found.len(),
+            file: found.ino(),
+        })
     }
 
     /// The code as it is now.
