@@ -170,7 +170,7 @@ struct Identity {
 
 async fn identify(options: &Options, code: &str) -> Result<Identity, String> {
     let mut requirements: Vec<String> = REQUIREMENTS.map(str::to_owned).into();
-    requirements.extend(super::source::dependencies(code));
+    requirements.extend(super::script::dependencies(code)?);
     requirements.extend(options.requirements.iter().cloned());
     requirements.sort();
     requirements.dedup();

@@ -189,7 +189,7 @@ pub(super) async fn hire(
                 tokio::time::timeout(LAST_WORDS_TIMEOUT, async { while readers.join_next().await.is_some() {} }).await,
             );
             readers.detach_all();
-            Err(format!("a worker did not start: {reason} ({status}){}", speaker.last_lines()))
+            Err(format!("a worker did not start: {reason} ({status}){}", output::shown(&speaker.last_lines())))
         }
     }
 }
