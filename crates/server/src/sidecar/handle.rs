@@ -157,6 +157,8 @@ async fn staff(options: &Options, crew: &Rc<Crew>, told: &watch::Sender<Conditio
                     }
                     environment = prepared(options, crew, told).await;
                     place.send_replace(environment.clone());
+                    // Those that stumbled meanwhile did so over the old one.
+                    stumbled.mark_unchanged();
                 } else if !is_serving {
                     told.send_replace(Condition::Failed(sentence));
                 }

@@ -249,9 +249,9 @@ impl Hired {
                 }
             }
             match self.reader.read_buf(&mut self.inbox).await {
-                Ok(0) => return Err("it ended".to_owned()),
+                // What it has not read any more makes an error of its end.
+                Ok(0) | Err(_) => return Err("it ended".to_owned()),
                 Ok(_) => {}
-                Err(error) => return Err(format!("its socket fails: {error}")),
             }
         }
     }

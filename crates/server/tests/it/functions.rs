@@ -359,9 +359,12 @@ return AuthCredentials(scopes), User('a')";
 #[tokio::test]
 async fn workers_that_crash_are_replaced() {
     let body = "
-import os
+import os, time
 if authorization == 'exit': os._exit(7)
-if authorization == 'signal': os.kill(os.getpid(), 11)
+if authorization == 'signal':
+    os.kill(os.getpid(), 11)
+    # It may be another thread that the signal reaches first.
+    time.sleep(5)
 if authorization == 'socket': os.closerange(3, 100)
 return AuthCredentials(['.*']), User(str(os.getpid()))";
     let function = Function::start(body).await;
@@ -388,7 +391,10 @@ time.sleep(1 if not os.path.exists(context.config['mark']) else 0)
 return AuthCredentials(['.*']), User(authorization)";
     let mark = tempfile::NamedTempFile::new().unwrap();
     let (path, gone) = (mark.path().to_owned(), mark.into_temp_path());
-    let function = Function::tuned(body, |options| options.config = json!({"mark": path})).await;
+    let function = Function::tuned(body, |options| {
+        (options.config, options.timeout) = (json!({"mark": path}), Duration::from_secs(60));
+    })
+    .await;
     drop(gone);
     let words = ["a", "b", "crash", "c", "d", "e"];
     let asked = words.map(|word| function.sidecar.ask(question("https://example.com/a", word)));
