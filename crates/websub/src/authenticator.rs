@@ -138,7 +138,8 @@ impl DenyReason {
 /// Decides by the reference's section on returns.
 ///
 /// Ending a subscription asks for authentication only: the topic is not judged, since WebSub 5.2 has nobody but the
-/// callback object to it, and `None` lets it pass, since the callback is asked in any case.
+/// callback object to it. `None` refuses it at once, whatever `none_result` says: a denial at the callback would tell a
+/// subscription that still exists that it is over, and a verification would let anybody have the hub call a callback.
 #[must_use]
 pub fn decide(verdict: Verdict, wish: &Wish, none_result: NoneResult) -> Decision {
     let is_end = matches!(wish, Wish::Unsubscribe);
@@ -148,11 +149,8 @@ pub fn decide(verdict: Verdict, wish: &Wish, none_result: NoneResult) -> Decisio
         }
         Verdict::Authenticated { .. } => Decision::Deny(DenyReason::Topic),
         Verdict::Unauthenticated => Decision::Refuse(Answer::Forbidden),
-        Verdict::Nobody => match none_result {
-            NoneResult::Reject => Decision::Refuse(Answer::Forbidden),
-            NoneResult::Deny if is_end => Decision::Verify { identity: None },
-            NoneResult::Deny => Decision::Deny(DenyReason::Nobody),
-        },
+        Verdict::Nobody if is_end || none_result == NoneResult::Reject => Decision::Refuse(Answer::Forbidden),
+        Verdict::Nobody => Decision::Deny(DenyReason::Nobody),
         Verdict::Dictated(response) => Decision::Refuse(Answer::Dictated(response)),
         Verdict::Failed => Decision::Refuse(Answer::Failed),
         Verdict::Unavailable => Decision::Refuse(Answer::Unavailable),
@@ -164,7 +162,8 @@ pub fn decide(verdict: Verdict, wish: &Wish, none_result: NoneResult) -> Decisio
 pub struct Response {
     /// From 200 to 599.
     pub status: u16,
-    /// Header fields, without those that belong to the connection.
+    /// Header fields, without those that belong to the connection. Each character of a value is one octet (ISO 8859-1), as
+    /// Starlette writes them.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -189,16 +188,17 @@ impl Response {
     pub fn new(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Option<Self> {
         let is_own = |name: &str| CONNECTION_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own));
         let headers: Vec<_> = headers.into_iter().filter(|(name, _)| !is_own(name)).collect();
-        let is_sendable = headers.iter().all(|(name, value)| is_token(name) && is_field_value(value));
+        let is_sendable = headers.iter().all(|(name, value)| is_token(name) && is_opaque_value(value));
         ((200..600).contains(&status) && is_sendable).then_some(Self { status, headers, body })
     }
 
     /// The response that FastAPI makes of an `HTTPException`: a JSON object with the attribute `detail`, which is JSON
-    /// already.
+    /// already. A `Content-Type` of the exception goes before that of JSON.
     #[must_use]
     pub fn from_exception(status: u16, detail_json: &str, mut headers: Vec<(String, String)>) -> Option<Self> {
-        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
         // These two have no body (RFC 9110, sections 15.3.5 and 15.4.5).
         let body =
             if matches!(status, 204 | 304) { Vec::new() } else { format!("{{\"detail\":{detail_json}}}").into() };
@@ -210,6 +210,11 @@ impl Response {
 fn is_token(text: &str) -> bool {
     let is_token_char = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
     !text.is_empty() && text.bytes().all(is_token_char)
+}
+
+/// RFC 9110, section 5.5, with the octets beyond ASCII, each of them one character here.
+fn is_opaque_value(text: &str) -> bool {
+    text.chars().all(|letter| matches!(letter, ' '..='~' | '\t' | '\u{80}'..='\u{ff}'))
 }
 
 /// RFC 9110, section 5.5, without the octets beyond ASCII that it only tolerates.
@@ -251,7 +256,7 @@ mod tests {
             assert_eq!(decide(Verdict::Nobody, wish, none_result), expected);
         };
         check(&SUBSCRIBE, NoneResult::Deny, Decision::Deny(DenyReason::Nobody));
-        check(&Wish::Unsubscribe, NoneResult::Deny, Decision::Verify { identity: None });
+        check(&Wish::Unsubscribe, NoneResult::Deny, Decision::Refuse(Answer::Forbidden));
         check(&SUBSCRIBE, NoneResult::Reject, Decision::Refuse(Answer::Forbidden));
         check(&Wish::Unsubscribe, NoneResult::Reject, Decision::Refuse(Answer::Forbidden));
     }
@@ -259,11 +264,12 @@ mod tests {
     #[test]
     fn exceptions_become_responses() {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers =
-            vec![field("WWW-Authenticate", "Bearer"), field("Content-Length", "9"), field("Content-Type", "x")];
+        let headers = vec![field("WWW-Authenticate", "Bearer"), field("Content-Length", "9")];
         let response = Response::from_exception(401, "\"who?\"", headers).unwrap();
         assert_eq!(response.body, b"{\"detail\":\"who?\"}");
         assert_eq!(response.headers, [field("WWW-Authenticate", "Bearer"), field("content-type", "application/json")]);
+        let own = vec![field("Content-Type", "application/problem+json")];
+        assert_eq!(Response::from_exception(401, "1", own.clone()).unwrap().headers, own);
         assert_eq!(Response::from_exception(204, "null", Vec::new()).unwrap().body, b"");
         let check = |status, name: &str, value: &str, expected: bool| {
             assert_eq!(Response::new(status, vec![field(name, value)], Vec::new()).is_some(), expected);
@@ -274,5 +280,8 @@ mod tests {
         check(400, "x a", "b", false);
         check(400, "", "b", false);
         check(400, "x-a", "b\r\nx-b: c", false);
+        check(400, "x-a", "caf\u{e9}", true);
+        check(400, "x-a", "\u{7f}", false);
+        check(400, "x-a", "\u{20ac}", false);
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use stentor_websub::address;
 use stentor_websub::authenticator::{TopicVerdict, Verdict};
 
 use super::{LogFormat, LogLevel, Outcome, Place, check, complain, log, node_dir, say};
 use crate::config::{
     AuthenticatorConfig, FunctionCode, FunctionConfig, HubConfig, NodeConfig, PathConfig, TransportKind,
+    is_function_name,
 };
 use crate::node::sidecar_options;
 use crate::sidecar::{self, Condition, Question, READY, Sidecar, Source};
@@ -28,7 +30,10 @@ enum FunctionsCommand {
     /// The functions of the node directory, and those of the library
     List,
     /// Print the code of a function, to read or to copy
-    Show { name: String },
+    Show {
+        #[arg(value_parser = name)]
+        name: String,
+    },
     /// Run a function once and print its verdict; exits with 1 unless the subscription is allowed
     Test(TestArgs),
     /// List the Python environments that no hub of the configuration needs; with --remove, remove them
@@ -42,6 +47,7 @@ enum FunctionsCommand {
 #[derive(Debug, Args)]
 struct TestArgs {
     /// The function [default: that of the hub]
+    #[arg(value_parser = name)]
     name: Option<String>,
     /// The hub whose requirements and settings are taken, where several have a function
     #[arg(long, value_name = "NAME")]
@@ -50,7 +56,7 @@ struct TestArgs {
     #[arg(long = "header", value_name = "FIELD", value_parser = header)]
     headers: Vec<(String, String)>,
     /// The topic to subscribe to
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = topic)]
     topic: String,
     /// The callback in the form
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1/callback")]
@@ -58,6 +64,16 @@ struct TestArgs {
     /// The address that the request comes from
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     client: String,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let sentence = "a function's name is 1 to 80 letters, digits, '_', '-' and '.', without '.py' behind";
+    if is_function_name(text) { Ok(text.to_owned()) } else { Err(sentence.to_owned()) }
+}
+
+/// The topic as the hub reads it.
+fn topic(text: &str) -> Result<String, String> {
+    address::topic(text).map(|topic| topic.as_str().to_owned()).map_err(|fault| fault.to_string())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

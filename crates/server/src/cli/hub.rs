@@ -195,11 +195,12 @@ fn word(value: &Value) -> String {
 fn subscription(one: &Value) -> String {
     let [id, state, lease] = [&one["id"], &one["state"], &one["lease_end"]].map(word);
     let [topic, callback, delivery] = [&one["topic"], &one["callback"], &one["delivery"]["state"]].map(word);
+    let identity = word(&one["identity"]);
     let failure = match &one["last_failure"] {
         Value::Null => String::new(),
         failure => format!("  last failure: {}", word(&failure["text"])),
     };
-    format!("{id:>6}  {state}  {delivery}  until {lease}  {topic}  {callback}{failure}")
+    format!("{id:>6}  {state}  {delivery}  until {lease}  {identity}  {topic}  {callback}{failure}")
 }
 
 fn dead(one: &Value) -> String {
@@ -300,10 +301,12 @@ mod tests {
 
     #[test]
     fn lists_are_one_line_an_entry() {
-        let one = json!({"id": 7, "state": "active", "lease_end": "2026", "topic": "http://t/", "callback": "http://c/",
+        let mut one = json!({"id": 7, "state": "active", "lease_end": "2026", "topic": "http://t/", "callback": "http://c/",
             "delivery": {"state": "idle"}, "last_failure": {"text": "status\u{1b}[2J 500"}});
-        let expect = "     7  active  idle  until 2026  http://t/  http://c/  last failure: status [2J 500";
+        let expect = "     7  active  idle  until 2026  -  http://t/  http://c/  last failure: status [2J 500";
         assert_eq!(subscription(&one), expect);
+        one["identity"] = json!("jo\u{1b}[2J");
+        assert_eq!(subscription(&one), expect.replace("  -  ", "  jo [2J  "));
         let one = json!({"id": 1, "subscription": 7, "at": "2026", "attempts": 3, "topic": "http://t/", "publication": 5,
             "reason": "status 500"});
         assert_eq!(dead(&one), "     1  of subscription 7  2026  http://t/  publication 5  3 attempts: status 500");

@@ -30,7 +30,9 @@ mod tests;
 pub use auth::{AuthConfig, SaltConfig, TicketPrincipal, WampCraUser};
 pub use endpoint::{BACKLOG_DEFAULT, EndpointConfig, IpVersion, TlsConfig};
 pub use gate::GateOptions;
-pub use hub::{AuthenticatorConfig, BridgeConfig, BridgeRule, FunctionCode, FunctionConfig, HubConfig};
+pub use hub::{
+    AuthenticatorConfig, BridgeConfig, BridgeRule, FunctionCode, FunctionConfig, HubConfig, is_function_name,
+};
 pub use limits::LimitsConfig;
 pub use node::{NodeConfig, RouterConfig};
 pub use path::{JsonOptions, PathConfig, PublisherKind, StaticOptions};

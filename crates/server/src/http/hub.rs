@@ -425,7 +425,9 @@ fn subscribed(answer: Answer) -> Reply {
             let mut reply = empty(response.status);
             *reply.body_mut() = reply::Octets::Whole(http_body_util::Full::new(Bytes::from(response.body)));
             for (name, value) in response.headers {
-                if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                // Anything beyond an octet is refused where the response is made.
+                let octets: Vec<u8> = value.chars().filter_map(|letter| u8::try_from(letter).ok()).collect();
+                if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(octets)) {
                     reply.headers_mut().append(name, value);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_websub::authenticator::Verdict;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -22,15 +22,22 @@ use crate::meter::Meters;
 /// Questions that wait for a worker. Behind it they are denied at once: their time would be over anyway.
 const WAITING_MAX: usize = 4096;
 
-/// The first and the longest wait before a worker is replaced.
+/// The first and the longest wait before a worker is replaced that did not start.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait before one is replaced that did. Whoever can make workers crash must not close the hub for others, whose
+/// time is five seconds by default.
+const BACKOFF_STARTED_MAX: Duration = Duration::from_secs(1);
 
 /// A worker that lived for so long did not end because of how it began.
 const HEALTHY_AGE: Duration = Duration::from_secs(30);
 
-/// How often a worker that was ended for the sake of another question costs one question a second try.
-const TRIES_MAX: usize = 2;
+/// How often a question is asked when workers end over it. The last time that one ended by itself, it was asked alone.
+const TRIES_MAX: usize = 3;
+
+/// How often a worker that is to be left to one question is looked at.
+const IDLE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// All workers of one function.
 #[derive(Debug)]
@@ -41,9 +48,13 @@ pub(super) struct Crew {
     workers: RefCell<Vec<Rc<Worker>>>,
     /// A worker has room for one more question.
     freed: Notify,
+    /// Held by the one question that has a worker for itself.
+    alone: Mutex<()>,
     waiting: Cell<usize>,
     /// Whether there has ever been a worker.
     staffed: watch::Sender<bool>,
+    /// Why a worker did not start, the last time.
+    stumbled: watch::Sender<Option<String>>,
     /// Whether all workers are to go.
     dismissed: watch::Sender<bool>,
     code: RefCell<Code>,
@@ -66,6 +77,7 @@ impl Crew {
             hub: options.hub.as_str().into(),
             function: options.source.name().into(),
             limiter: Rc::default(),
+            last: Rc::default(),
         };
         if let Err(sentence) = &code {
             error!(hub = options.hub, "every subscription is denied: {sentence}");
@@ -78,8 +90,10 @@ impl Crew {
             speaker,
             workers: RefCell::default(),
             freed: Notify::new(),
+            alone: Mutex::new(()),
             waiting: Cell::new(0),
             staffed: watch::Sender::new(false),
+            stumbled: watch::Sender::new(None),
             dismissed: watch::Sender::new(false),
             code: RefCell::new(code),
             stamp: Cell::new(stamp),
@@ -100,6 +114,11 @@ impl Crew {
         drop(self.staffed.subscribe().wait_for(|staffed| *staffed).await);
     }
 
+    /// Hears why workers do not start.
+    pub(super) fn stumbled(&self) -> watch::Receiver<Option<String>> {
+        self.stumbled.subscribe()
+    }
+
     /// Ends all workers.
     pub(super) fn dismiss(&self) {
         self.dismissed.send_replace(true);
@@ -118,7 +137,7 @@ impl Crew {
             self.meters.function_failures.increment();
             return Verdict::Failed;
         }
-        let key = (!self.cache.borrow().is_empty()).then(|| Key::of(question));
+        let key = if self.cache.borrow().is_empty() { None } else { Key::of(question) };
         if let Some(verdict) = key.and_then(|key| self.cache.borrow().get(key, Instant::now())) {
             return verdict;
         }
@@ -165,25 +184,54 @@ impl Crew {
         }
     }
 
-    /// Asks a worker; a second one where the first was ended for something else.
+    /// Asks a worker; another one where the first ended over something that may have been another question. When it ended
+    /// by itself, nobody can tell which question it was, so each is asked alone from then on: the one at fault is found, and
+    /// the others get their answers.
     async fn ask(&self, question: &Question, deadline: Instant) -> Option<Verdict> {
+        let mut is_suspect = false;
         for _ in 0..TRIES_MAX {
-            let worker = self.free_worker().await?;
+            let alone = if is_suspect { Some(self.alone.lock().await) } else { None };
+            let (worker, reservation) = match alone {
+                Some(_) => {
+                    let reservation = self.reserve().await?;
+                    (Rc::clone(&reservation.worker), Some(reservation))
+                }
+                None => (self.free_worker().await?, None),
+            };
             let code = self.code.borrow().clone();
             let left = deadline.saturating_duration_since(Instant::now());
-            match worker.ask(&code, question, left).await {
+            let ended = worker.ask(&code, question, left).await;
+            drop(reservation);
+            match ended {
                 Ended::Answered(answer) => {
                     let Some(ruling) = answer.ruling() else {
                         worker.retire("its verdict lacks something");
                         return Some(Verdict::Failed);
                     };
-                    return self.rule(ruling, question, &worker);
+                    return self.rule(ruling, question, &worker, code.generation);
                 }
                 Ended::Bystander => {}
+                Ended::Suspect => is_suspect = true,
                 Ended::Crashed => return None,
             }
         }
         None
+    }
+
+    /// A worker that has no question and gets none.
+    async fn reserve(&self) -> Option<Reservation<'_>> {
+        loop {
+            let worker = self.free_worker().await?;
+            worker.reserve();
+            let reservation = Reservation { worker, freed: &self.freed };
+            // What it has begun is answered or overdue soon, and whoever waits here has a deadline as well.
+            while !reservation.worker.is_idle() && !reservation.worker.is_leaving() {
+                tokio::time::sleep(IDLE_INTERVAL).await;
+            }
+            if !reservation.worker.is_leaving() {
+                return Some(reservation);
+            }
+        }
     }
 
     async fn free_worker(&self) -> Option<Rc<Worker>> {
@@ -205,12 +253,15 @@ impl Crew {
         }
     }
 
-    fn rule(&self, ruling: Ruling, question: &Question, worker: &Worker) -> Option<Verdict> {
+    fn rule(&self, ruling: Ruling, question: &Question, worker: &Worker, generation: u64) -> Option<Verdict> {
         let (hub, function) = (&*self.speaker.hub, &*self.speaker.function);
         match ruling {
             Ruling::Verdict(verdict, keep) => {
-                if let Some(keep) = keep.filter(|keep| !keep.is_zero()) {
-                    self.cache.borrow_mut().put(Key::of(question), verdict.clone(), keep, Instant::now());
+                // What code said that has been replaced meanwhile is the answer to this question and to no later one.
+                let is_in_force = || self.refresh() && generation == self.code.borrow().generation;
+                let keep = keep.filter(|keep| !keep.is_zero() && is_in_force());
+                if let Some((keep, key)) = keep.and_then(|keep| Some((keep, Key::of(question)?))) {
+                    self.cache.borrow_mut().put(key, verdict.clone(), keep, Instant::now());
                 }
                 Some(verdict)
             }
@@ -235,15 +286,16 @@ impl Crew {
     }
 
     /// Keeps one place of the crew filled until all are dismissed.
-    pub(super) async fn staff(self: Rc<Self>, number: usize, environment: Environment) {
+    pub(super) async fn staff(self: Rc<Self>, number: usize, mut environment: watch::Receiver<Environment>) {
         let mut dismissed = self.dismissed.subscribe();
         let mut backoff = BACKOFF_FIRST;
         loop {
             let since = Instant::now();
             let (hub, function) = (&*self.speaker.hub, &*self.speaker.function);
             let code = self.code.borrow().clone();
+            let place = environment.borrow_and_update().clone();
             let hired = tokio::select! {
-                hired = worker::hire(number, &self.options, &environment, &code, &self.speaker) => hired,
+                hired = worker::hire(number, &self.options, &place, &code, &self.speaker) => hired,
                 _ = dismissed.wait_for(|dismissed| *dismissed) => return,
             };
             match hired {
@@ -260,14 +312,19 @@ impl Crew {
                     self.meters.function_workers_ended.increment();
                     let why = end.sentence();
                     warn!(hub, function, worker = number, status, why, "a worker of the authenticator is replaced");
+                    backoff = backoff.min(BACKOFF_STARTED_MAX);
                 }
-                Err(sentence) => error!(hub, function, worker = number, "{sentence}"),
+                Err(sentence) => {
+                    error!(hub, function, worker = number, "{sentence}");
+                    self.stumbled.send_replace(Some(sentence));
+                }
             }
             if since.elapsed() >= HEALTHY_AGE {
                 backoff = BACKOFF_FIRST;
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff) => {}
+                Ok(()) = environment.changed() => {}
                 _ = dismissed.wait_for(|dismissed| *dismissed) => return,
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -293,6 +350,19 @@ impl Crew {
             let (line, reason) = (fault.line, shown(&fault.reason));
             error!(hub, function, line, "every subscription is denied: the function is at fault: {reason}");
         }
+    }
+}
+
+/// A worker that is kept for one question.
+struct Reservation<'c> {
+    worker: Rc<Worker>,
+    freed: &'c Notify,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.worker.release();
+        self.freed.notify_one();
     }
 }
 

@@ -1,18 +1,20 @@
 //! Virtual environments: made once for each set of requirements and each Python, and found again at the next start.
 //!
-//! One that is being made has no marker yet; whatever lies in its folder then is removed first. So a node that is killed
-//! while pip works begins anew, and a start with an environment that is there needs no network.
+//! Each making has a folder of its own, and the name of the environment becomes a link to it when everything is there. So
+//! what a killed node has left at work never touches what is made after it, and a start with an environment that is there
+//! needs no network.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Options, output, package};
 
@@ -44,6 +46,83 @@ pub(super) struct Environment {
     pub(super) python: PathBuf,
     /// The package that the binary carries.
     pub(super) package: PathBuf,
+    /// Where it lies.
+    pub(super) folder: PathBuf,
+    /// The name that leads there.
+    link: PathBuf,
+}
+
+impl Environment {
+    /// The one that a name leads to, if it is finished.
+    fn find(link: &Path, package: &Path) -> Option<Self> {
+        let folder = target(link);
+        folder.join(MARKER).is_file().then(|| Self::at(link, folder, package))
+    }
+
+    fn at(link: &Path, folder: PathBuf, package: &Path) -> Self {
+        Self { python: folder.join("bin/python"), package: package.to_owned(), folder, link: link.to_owned() }
+    }
+
+    /// Whether what every worker needs can be imported.
+    pub(super) async fn is_whole(&self) -> bool {
+        const TRY: &str =
+            "import fastapi, starlette\ntry: import python_multipart\nexcept ImportError: import multipart";
+        let mut command = Command::new(&self.python);
+        command.args(["-I", "-c", TRY]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.kill_on_drop(true);
+        // One that is only slow is not damaged.
+        let tried = tokio::time::timeout(Duration::from_secs(60), command.status()).await;
+        tried.is_err() || tried.is_ok_and(|status| status.is_ok_and(|status| status.success()))
+    }
+
+    /// Takes its name away, so that another one is made. The folder stays until it is pruned, as others may be using it.
+    pub(super) async fn discard(&self) -> Result<(), String> {
+        let _lock = lock(&self.link.with_extension("lock")).await?;
+        if target(&self.link) != self.folder {
+            // Somebody else was faster.
+            return Ok(());
+        }
+        let gone = if self.folder == self.link {
+            fs::rename(&self.link, fresh(&self.link))
+        } else {
+            fs::remove_file(&self.link)
+        };
+        gone.map_err(|error| format!("{} cannot be renamed: {error}", self.link.display()))
+    }
+}
+
+/// Where the name of an environment leads. A folder may have the name itself.
+fn target(link: &Path) -> PathBuf {
+    fs::read_link(link).map_or_else(|_| link.to_owned(), |name| link.with_file_name(name))
+}
+
+/// A folder that has never been.
+fn fresh(link: &Path) -> PathBuf {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    link.with_extension(format!("{:x}", since.as_nanos()))
+}
+
+/// Removes what was never finished. Something may still be writing there, which does no harm.
+fn sweep(link: &Path) -> Result<(), String> {
+    if !link.is_symlink() {
+        remove(link)?;
+    }
+    let entries = link.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for path in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_other = path.is_dir() && path.file_stem() == link.file_name() && path.extension().is_some();
+        if is_other && !path.join(MARKER).exists() {
+            drop(fs::remove_dir_all(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Has the name lead to this folder, from one moment to the next.
+fn point(link: &Path, folder: &Path) -> io::Result<()> {
+    let draft = link.with_extension("link");
+    drop(fs::remove_file(&draft));
+    std::os::unix::fs::symlink(folder.file_name().unwrap_or_default(), &draft)?;
+    fs::rename(&draft, link)
 }
 
 /// Finds the environment of a function, or makes it.
@@ -55,19 +134,22 @@ pub(super) async fn prepare(options: &Options, code: &str) -> Result<Environment
     let unpacked = package::unpack(&folder);
     let package = unpacked.map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
     let Identity { name, interpreter, requirements } = identify(options, code).await?;
-    let dir = folder.join(&name);
-    let environment = Environment { python: dir.join("bin/python"), package };
-    if dir.join(MARKER).is_file() {
-        return Ok(environment);
+    let link = folder.join(&name);
+    if let Some(found) = Environment::find(&link, &package) {
+        return Ok(found);
     }
-    let _lock = lock(&folder.join(format!("{name}.lock"))).await?;
-    if dir.join(MARKER).is_file() {
-        return Ok(environment);
+    let _lock = lock(&link.with_extension("lock")).await?;
+    if let Some(found) = Environment::find(&link, &package) {
+        return Ok(found);
     }
+    sweep(&link)?;
+    let dir = fresh(&link);
+    let environment = Environment::at(&link, dir.clone(), &package);
     let made = make(options, &dir, &environment.python, &requirements).await;
     let written = made.and_then(|()| {
         let text = format!("{interpreter}\n{}\n", requirements.join("\n"));
-        fs::write(dir.join(MARKER), text).map_err(|error| format!("{} cannot be written: {error}", dir.display()))
+        let written = fs::write(dir.join(MARKER), text).and_then(|()| point(&link, &dir));
+        written.map_err(|error| format!("{} cannot be written: {error}", dir.display()))
     });
     match written {
         Ok(()) => Ok(environment),
@@ -88,7 +170,7 @@ struct Identity {
 
 async fn identify(options: &Options, code: &str) -> Result<Identity, String> {
     let mut requirements: Vec<String> = REQUIREMENTS.map(str::to_owned).into();
-    requirements.extend(super::source::dependencies(code));
+    requirements.extend(super::script::dependencies(code)?);
     requirements.extend(options.requirements.iter().cloned());
     requirements.sort();
     requirements.dedup();
@@ -120,6 +202,10 @@ impl Unused {
             }
             _ => {}
         }
+        let link = self.path.with_extension("");
+        if target(&link) == self.path {
+            drop(fs::remove_file(&link));
+        }
         remove(&self.path)?;
         drop(fs::remove_file(self.path.with_extension("lock")));
         Ok(())
@@ -134,7 +220,8 @@ pub async fn unused(node_dir: &Path, used: &[Options]) -> Result<Vec<Unused>, St
     let folder = node_dir.join(FOLDER);
     let mut kept = vec![package::folder_name()];
     for options in used {
-        kept.push(identify(options, &options.source.read()?).await?.name);
+        let link = folder.join(identify(options, &options.source.read()?).await?.name);
+        kept.push(target(&link).file_name().unwrap_or_default().to_string_lossy().into_owned());
     }
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -142,9 +229,9 @@ pub async fn unused(node_dir: &Path, used: &[Options]) -> Result<Vec<Unused>, St
         Err(error) => return Err(format!("{} cannot be read: {error}", folder.display())),
     };
     let mut found = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_environment = package::is_short_hash(&name);
+        let is_environment = package::is_short_hash(name.split_once('.').map_or(&*name, |(hash, _)| hash));
         let is_package =
             name.strip_prefix(package::PREFIX).is_some_and(|rest| package::is_short_hash(rest.get(..20).unwrap_or("")));
         // What somebody else has put there is theirs.
@@ -242,23 +329,13 @@ async fn make(options: &Options, dir: &Path, python: &Path, requirements: &[Stri
 
 async fn with_pip(options: &Options, dir: &Path, python: &Path, list: &Path) -> Result<(), String> {
     remove(dir)?;
-    let mut venv = Command::new(&options.python);
-    venv.args(["-I", "-m", "venv"]).arg(dir);
-    run(&options.hub, venv).await?;
-    let mut pip = Command::new(python);
-    pip.args([
-        "-I",
-        "-m",
-        "pip",
-        "install",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--progress-bar",
-        "off",
-        "-r",
-    ]);
+    let mut venv = guarded(&options.python, MODULE);
+    venv.arg("venv").arg(dir);
+    run(&options.hub, "venv", venv).await?;
+    let mut pip = guarded(python, MODULE);
+    pip.args(["pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "-r"]);
     pip.arg(list);
-    run(&options.hub, pip).await
+    run(&options.hub, "pip", pip).await
 }
 
 /// The same with uv, which is faster by far. Nothing when there is no uv.
@@ -269,30 +346,81 @@ async fn with_uv(options: &Options, dir: &Path, python: &Path, list: &Path) -> O
     if let Err(fault) = remove(dir) {
         return Some(Err(fault));
     }
-    let mut venv = Command::new("uv");
-    venv.args(["venv", "--no-progress", "--python"]).arg(&options.python).arg(dir);
-    if let Err(fault) = run(&options.hub, venv).await {
+    let mut venv = guarded(&options.python, PROGRAM);
+    venv.args(["uv", "venv", "--no-progress", "--python"]).arg(&options.python).arg(dir);
+    if let Err(fault) = run(&options.hub, "uv venv", venv).await {
         return Some(Err(fault));
     }
-    let mut install = Command::new("uv");
-    install.args(["pip", "install", "--no-progress", "--python"]).arg(python).arg("-r").arg(list);
-    Some(run(&options.hub, install).await)
+    let mut install = guarded(&options.python, PROGRAM);
+    install.args(["uv", "pip", "install", "--no-progress", "--python"]).arg(python).arg("-r").arg(list);
+    Some(run(&options.hub, "uv pip", install).await)
+}
+
+/// Has the kernel tell the process when the thread that has started it ends, however that happens.
+const GUARD: &str = "
+import os, signal, sys
+def end(*_): os.killpg(0, signal.SIGKILL)
+def guard(number):
+    try:
+        import ctypes
+        sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, number, 0, 0, 0)
+    except ImportError: pass
+    # It may have ended before the kernel knew whom to watch.
+    if os.getppid() != int(sys.argv[1]): end()
+";
+
+/// Runs a module of Python, which takes all that it has started with it when it ends before its time.
+const MODULE: &str = "
+import runpy
+signal.signal(signal.SIGTERM, end)
+guard(signal.SIGTERM)
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+";
+
+/// Becomes another program.
+const PROGRAM: &str = "
+guard(signal.SIGKILL)
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+fn guarded(python: &Path, what: &str) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-I", "-c"]).arg(format!("{GUARD}{what}")).arg(std::process::id().to_string());
+    command
+}
+
+/// The processes of a command; those that are left when nobody waits any more are killed.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.map(|group| kill_process_group(group, Signal::KILL)) {
+            debug!(%error, "the processes of a command had gone before");
+        }
+    }
 }
 
 /// Runs a command to its end. Its lines are progress, and the last ones the reason when it fails.
-async fn run(hub: &str, mut command: Command) -> Result<(), String> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
+async fn run(hub: &str, program: &str, mut command: Command) -> Result<(), String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // In a group of its own, so that Ctrl-C at the terminal reaches it through us and not beside us.
+    // In a group of its own, so that Ctrl-C at the terminal reaches it through us and not beside us, and so that pip's own
+    // children end with it.
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let last = std::cell::RefCell::new(VecDeque::new());
     let ended = async {
         tokio::join!(watch(hub, stdout, &last), watch(hub, stderr, &last));
         child.wait().await
     };
-    match tokio::time::timeout(COMMAND_TIMEOUT, ended).await {
+    let ended = tokio::time::timeout(COMMAND_TIMEOUT, ended).await;
+    if ended.is_ok() {
+        // Its number may soon be somebody else's.
+        group.0 = None;
+    }
+    match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => {
             let lines = last.into_inner().into_iter().collect::<Vec<String>>().join("\n");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use stentor_websub::authenticator::Verdict;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::crew::Crew;
 use super::environment::{self, Environment};
@@ -130,12 +130,49 @@ async fn run(
     }
 }
 
-/// Makes the environment, again and again if need be, and fills the places of the crew.
+/// Fills the places of the crew, and mends the environment once when that is why they stay empty.
 async fn staff(options: &Options, crew: &Rc<Crew>, told: &watch::Sender<Condition>, places: &mut JoinSet<()>) {
+    let mut environment = prepared(options, crew, told).await;
+    let (place, seen) = watch::channel(environment.clone());
+    for number in 1..=options.workers {
+        places.spawn_local(Rc::clone(crew).staff(number, seen.clone()));
+    }
+    let (mut stumbled, mut is_serving, mut is_mended) = (crew.stumbled(), false, false);
+    loop {
+        tokio::select! {
+            () = crew.staffed(), if !is_serving => {
+                let (hub, function, workers) = (&options.hub, options.source.name(), options.workers);
+                info!(hub, function, workers, "the authenticator is asked");
+                told.send_replace(Condition::Serving);
+                is_serving = true;
+            }
+            Ok(()) = stumbled.changed() => {
+                let sentence = stumbled.borrow_and_update().clone().unwrap_or_default();
+                if !is_mended && !environment.is_whole().await {
+                    is_mended = true;
+                    let folder = environment.folder.display().to_string();
+                    warn!(hub = options.hub, folder, "the Python environment of the authenticator is damaged");
+                    if let Err(fault) = environment.discard().await {
+                        error!(hub = options.hub, "the damaged environment stays: {fault}");
+                    }
+                    environment = prepared(options, crew, told).await;
+                    place.send_replace(environment.clone());
+                    // Those that stumbled meanwhile did so over the old one.
+                    stumbled.mark_unchanged();
+                } else if !is_serving {
+                    told.send_replace(Condition::Failed(sentence));
+                }
+            }
+        }
+    }
+}
+
+/// Makes the environment, again and again if need be.
+async fn prepared(options: &Options, crew: &Rc<Crew>, told: &watch::Sender<Condition>) -> Environment {
     let mut wait = RETRY_FIRST;
-    let environment: Environment = loop {
+    loop {
         match environment::prepare(options, &crew.code()).await {
-            Ok(environment) => break environment,
+            Ok(environment) => return environment,
             Err(fault) => {
                 let (hub, fault) = (&options.hub, shown(&fault));
                 error!(hub, retry = ?wait, "every subscription is denied: there is no Python environment: {fault}");
@@ -144,13 +181,7 @@ async fn staff(options: &Options, crew: &Rc<Crew>, told: &watch::Sender<Conditio
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
-    };
-    for number in 1..=options.workers {
-        places.spawn_local(Rc::clone(crew).staff(number, environment.clone()));
     }
-    crew.staffed().await;
-    info!(hub = options.hub, function = options.source.name(), workers = options.workers, "the authenticator is asked");
-    told.send_replace(Condition::Serving);
 }
 
 async fn answer(crew: Rc<Crew>, mut inbox: mpsc::Receiver<Order>) {

@@ -15,6 +15,7 @@ mod frame;
 mod handle;
 mod output;
 mod package;
+mod script;
 mod source;
 mod speech;
 mod worker;

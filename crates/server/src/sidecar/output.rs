@@ -4,6 +4,7 @@
 //! much: a function that prints a gigabyte costs the time to read it and nothing else.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const LINES_PER_SECOND: u32 = 100;
 /// Octets of a line; more is cut. A traceback fits.
 const LINE_BYTES_MAX: usize = 16_384;
 
+/// Lines that are kept to say why a worker did not start.
+const LAST_LINES: usize = 12;
+
 /// The first octet of a line that says its level by itself.
 const LOG_MARK: u8 = 0x1e;
 
@@ -27,6 +31,8 @@ pub(super) struct Speaker {
     pub(super) hub: Rc<str>,
     pub(super) function: Rc<str>,
     pub(super) limiter: Rc<RefCell<Limiter>>,
+    /// The last lines of one worker.
+    pub(super) last: Rc<RefCell<VecDeque<String>>>,
 }
 
 /// How many lines may still be logged.
@@ -97,6 +103,24 @@ impl Speaker {
         self.limiter.borrow_mut().admit(Instant::now()).is_some()
     }
 
+    /// The same for a worker that has said nothing yet.
+    pub(super) fn anew(&self) -> Self {
+        Self { last: Rc::default(), ..self.clone() }
+    }
+
+    /// What was said last.
+    pub(super) fn last_lines(&self) -> String {
+        self.last.borrow().iter().map(|line| format!("\n{line}")).collect()
+    }
+
+    fn keep(&self, line: String) {
+        let mut last = self.last.borrow_mut();
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+
     fn say(&self, line: &[u8], stream: &str) {
         let Some(dropped) = self.limiter.borrow_mut().admit(Instant::now()) else { return };
         let (hub, function) = (&*self.hub, &*self.function);
@@ -116,7 +140,11 @@ impl Speaker {
                     _ => info!(hub, function, logger, "{text}"),
                 }
             }
-            None => info!(hub, function, stream, "{}", shown(&text)),
+            None => {
+                let text = shown(&text);
+                info!(hub, function, stream, "{text}");
+                self.keep(text);
+            }
         }
     }
 }
@@ -157,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_end_takes_no_room() {
-        let speaker = Speaker { hub: "h".into(), function: "f".into(), limiter: Rc::default() };
+        let speaker = Speaker { hub: "h".into(), function: "f".into(), limiter: Rc::default(), last: Rc::default() };
         copy(tokio::io::repeat(b'x').take(100 << 20), speaker.clone(), "stdout").await;
         assert_eq!(speaker.limiter.borrow().left, LINES_BURST - 1);
     }

@@ -40,10 +40,12 @@ pub struct CodeFault {
 }
 
 /// By what a change of a file shows. Contents may change within a tick of the clock, but then hardly in length, and an
-/// editor that writes a new file gives it a new number.
+/// editor that writes a new file gives it a new number. Whoever copies the time of modification along cannot set the time
+/// of the change itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: (i64, i64),
+    changed: (i64, i64),
     length: u64,
     file: u64,
 }
@@ -76,7 +78,12 @@ impl Source {
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let Self::Named { path, .. } = self else { return None };
         let found = fs::metadata(path).ok()?;
-        Some(Stamp { modified: (found.mtime(), found.mtime_nsec()), length: found.len(), file: found.ino() })
+        Some(Stamp {
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            length: found.len(),
+            file: found.ino(),
+        })
     }
 
     /// The code as it is now.
@@ -107,42 +114,16 @@ impl Source {
     }
 }
 
-/// The specifiers that a function names by itself, as scripts do in their comments:
-///
-/// ```text
-/// # /// script
-/// # dependencies = ["pyjwt[crypto]"]
-/// # ///
-/// ```
-pub(super) fn dependencies(code: &str) -> Vec<String> {
-    let lines = code.lines().skip_while(|line| line.trim_end() != "# /// script").skip(1);
-    let block: String = lines.take_while(|line| line.starts_with('#') && line.trim_end() != "# ///").collect();
-    let Some((_, list)) = block.split_once("dependencies") else { return Vec::new() };
-    let Some((_, list)) = list.split_once('[') else { return Vec::new() };
-    // Within the texts there may be brackets, so the list ends outside of quotation marks.
-    let mut found = Vec::new();
-    let mut rest = list;
-    loop {
-        let Some(start) = rest.find(['"', '\'', ']']) else { return found };
-        let quote = rest[start..].chars().next().expect("a place that was found has a character");
-        if quote == ']' {
-            return found;
-        }
-        let Some((text, behind)) = rest[start + 1..].split_once(quote) else { return found };
-        found.push(text.to_owned());
-        rest = behind;
-    }
-}
-
 /// Whether the code is exactly one function. Asks the interpreter, and does its best where there is none.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(code: &str, python: &Path) -> Result<(), CodeFault> {
     match ask_python(code, python) {
-        Some(fault) => fault.map_or(Ok(()), Err),
-        None => rough_check(code),
+        Some(fault) => fault.map_or(Ok(()), Err)?,
+        None => rough_check(code)?,
     }
+    super::script::dependencies(code).map(drop).map_err(|reason| CodeFault { line: 1, reason })
 }
 
 /// What an interpreter says; nothing when there is none that answers.
@@ -292,15 +273,29 @@ mod tests {
     }
 
     #[test]
-    fn functions_name_what_they_need() {
-        let check = |code: &str, expected: &[&str]| assert_eq!(dependencies(code), expected, "{code}");
-        check(
-            "# /// script\n# dependencies = [\"pyjwt[crypto]\", 'httpx>=0.2']\n# ///\ndef f(): pass",
-            &["pyjwt[crypto]", "httpx>=0.2"],
-        );
-        check("# /// script\n# dependencies = [\n#   \"a\",\n# ]\n# ///\n", &["a"]);
-        check("# dependencies = [\"a\"]\n", &[]);
-        check("# /// script\n# ///\n# dependencies = [\"a\"]\n", &[]);
+    fn requirements_of_a_function_are_part_of_its_check() {
+        let code = "# /// script\n# dependencies = ['--no-index']\n# ///\ndef f(**k): pass\n";
+        let fault = check(code, Path::new("python3")).unwrap_err();
+        assert!(fault.reason.contains("--no-index"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_change_of_the_same_length_and_time_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::named("mine", dir.path());
+        let path = dir.path().join("functions/mine.py");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, "one").unwrap();
+        let (stamp, modified) = (source.stamp().unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+        // The clock of a file system has ticks.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while source.stamp() == Some(stamp) && std::time::Instant::now() < until {
+            fs::write(&path, "two").unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let found = source.stamp().unwrap();
+        assert_eq!((found.modified, found.length, found.file), (stamp.modified, stamp.length, stamp.file));
+        assert_ne!(found, stamp);
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl Answer {
                 let response = status.and_then(|code| Response::from_exception(code, &self.detail?, self.headers));
                 let Some(response) = response else {
                     let reason = "its HTTPException cannot be sent: the status has to be from 200 to 599, and header \
-                                  fields have to be of printable ASCII characters";
+                                  fields have to be printable ISO 8859-1";
                     return Some(Ruling::Failed(Cause::Result, reason.to_owned()));
                 };
                 Verdict::Dictated(response)

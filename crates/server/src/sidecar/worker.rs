@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
@@ -35,6 +36,9 @@ const OPEN_MAX: usize = 128;
 
 /// For starting Python and importing FastAPI on a machine that is busy.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long what a worker printed before its end may take to be read.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a worker that has nothing to say is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -58,8 +62,10 @@ pub(super) enum Ended {
     Answered(Box<Answer>),
     /// The worker was ended for something else.
     Bystander,
-    /// The worker ended by itself, perhaps because of this question.
+    /// The worker ended by itself, and this was the only question that it had.
     Crashed,
+    /// The worker ended by itself, because of this question or of another one.
+    Suspect,
 }
 
 /// Why a worker is not wanted any more, or is not there.
@@ -106,6 +112,8 @@ pub(super) struct Worker {
     next: Cell<u64>,
     generation: Cell<u64>,
     retiring: Cell<Option<&'static str>>,
+    /// It is kept for one question that is to be asked alone.
+    reserved: Cell<bool>,
     pinged: Cell<Option<Instant>>,
     heard: Cell<Instant>,
     /// Wakes the watch before its time.
@@ -139,13 +147,14 @@ pub(super) async fn hire(
     let table = table.join(format!("{}.sqlite", options.hub.replace('/', "%2F")));
     let (mut child, stream) =
         spawn(options, environment).map_err(|error| format!("Python cannot be started: {error}"))?;
-    let readers = (child.stdout.take(), child.stderr.take());
+    let (speaker, mut readers) = (speaker.anew(), JoinSet::new());
+    let streams = (child.stdout.take(), child.stderr.take());
     for (stream, name) in
-        [readers.0.map(|one| (Pipe::Out(one), "stdout")), readers.1.map(|one| (Pipe::Err(one), "stderr"))]
+        [streams.0.map(|one| (Pipe::Out(one), "stdout")), streams.1.map(|one| (Pipe::Err(one), "stderr"))]
             .into_iter()
             .flatten()
     {
-        drop(tokio::task::spawn_local(stream.copy(speaker.clone(), name)));
+        readers.spawn_local(stream.copy(speaker.clone(), name));
     }
     let (reader, writer) = stream.into_split();
     let mut outbox = BytesMut::new();
@@ -160,6 +169,7 @@ pub(super) async fn hire(
         next: Cell::new(0),
         generation: Cell::new(code.generation),
         retiring: Cell::new(None),
+        reserved: Cell::new(false),
         pinged: Cell::new(None),
         heard: Cell::new(Instant::now()),
         suspect: Notify::new(),
@@ -168,10 +178,18 @@ pub(super) async fn hire(
     let mut hired = Hired { worker, child, reader, writer, inbox: BytesMut::new() };
     let said = tokio::time::timeout(HELLO_TIMEOUT, hired.greet()).await;
     match said.unwrap_or_else(|_| Err("it said nothing for too long".to_owned())) {
-        Ok(fault) => Ok((hired, fault)),
+        Ok(fault) => {
+            readers.detach_all();
+            Ok((hired, fault))
+        }
         Err(reason) => {
             let status = hired.end().await;
-            Err(format!("a worker did not start: {reason} ({status})"))
+            // Whoever holds the pipes open may be something that it has started and that has left its group.
+            drop(
+                tokio::time::timeout(LAST_WORDS_TIMEOUT, async { while readers.join_next().await.is_some() {} }).await,
+            );
+            readers.detach_all();
+            Err(format!("a worker did not start: {reason} ({status}){}", output::shown(&speaker.last_lines())))
         }
     }
 }
@@ -231,9 +249,9 @@ impl Hired {
                 }
             }
             match self.reader.read_buf(&mut self.inbox).await {
-                Ok(0) => return Err("it ended; what it printed is in the log".to_owned()),
+                // What it has not read any more makes an error of its end.
+                Ok(0) | Err(_) => return Err("it ended".to_owned()),
                 Ok(_) => {}
-                Err(error) => return Err(format!("its socket fails: {error}")),
             }
         }
     }
@@ -246,11 +264,18 @@ impl Hired {
             () = worker.write(&mut self.writer) => End::Gone,
             end = worker.watch() => end,
         };
-        let crashed = matches!(end, End::Gone | End::Malformed(_));
+        let is_crash = matches!(end, End::Gone | End::Malformed(_));
         worker.retiring.set(Some("it has ended"));
-        for (_, sender) in worker.open.borrow_mut().drain() {
-            drop(sender.send(if crashed { Ended::Crashed } else { Ended::Bystander }));
+        let mut open = worker.open.borrow_mut();
+        let is_alone = open.len() == 1 && worker.late.borrow().is_empty();
+        for (_, sender) in open.drain() {
+            drop(sender.send(match (is_crash, is_alone) {
+                (false, _) => Ended::Bystander,
+                (true, true) => Ended::Crashed,
+                (true, false) => Ended::Suspect,
+            }));
         }
+        drop(open);
         end
     }
 
@@ -291,8 +316,28 @@ impl Worker {
     /// Whether it takes one more question; the smaller the number, the better.
     pub(super) fn load(&self) -> Option<(bool, usize)> {
         let (open, late) = (self.open.borrow().len(), self.late.borrow().len());
-        let takes = self.retiring.get().is_none() && open + late < OPEN_MAX;
+        let takes = self.retiring.get().is_none() && !self.reserved.get() && open + late < OPEN_MAX;
         takes.then(|| (late > 0 && self.pinged.get().is_some(), open + late))
+    }
+
+    /// Keeps it for one question until it is released.
+    pub(super) fn reserve(&self) {
+        self.reserved.set(true);
+    }
+
+    /// It takes what comes again.
+    pub(super) fn release(&self) {
+        self.reserved.set(false);
+    }
+
+    /// Whether it has ended, or is about to.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.retiring.get().is_some()
+    }
+
+    /// Whether nobody else's question could be at fault for what comes next.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.borrow().is_empty() && self.late.borrow().is_empty()
     }
 
     /// Lets it end what it has begun, and nothing more.

@@ -96,6 +96,17 @@ impl Function {
         Self { sidecar, meters, dir }
     }
 
+    /// The folder of an environment that has nothing but what every function needs.
+    pub(crate) fn environment(&self) -> PathBuf {
+        let folder = std::fs::read_link(self.dir.path().join("functions-env")).unwrap();
+        let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            let marker = std::fs::read_to_string(path.join("stentor-environment.txt")).unwrap_or_default();
+            name.len() == 20 && marker.lines().skip(1).eq(["fastapi", "python-multipart"])
+        });
+        found.last().expect("it has been made")
+    }
+
     pub(crate) async fn ask(&self) -> Verdict {
         self.ask_as("").await
     }
@@ -369,7 +380,10 @@ async fn workers_that_crash_are_replaced() {
     let body = "
 import os, time
 if authorization == 'exit': os._exit(7)
-if authorization == 'signal': os.kill(os.getpid(), 11), time.sleep(60)
+if authorization == 'signal':
+    os.kill(os.getpid(), 11)
+    # It may be another thread that the signal reaches first.
+    time.sleep(5)
 if authorization == 'socket': os.closerange(3, 100)
 return AuthCredentials(['.*']), User(str(os.getpid()))";
     let function = Function::start(body).await;
@@ -383,6 +397,106 @@ return AuthCredentials(['.*']), User(str(os.getpid()))";
     }
     function.sidecar.stop().await;
     assert!(!Path::new("/proc").join(&pid).exists(), "a worker is left");
+}
+
+#[tokio::test]
+async fn whoever_is_beside_a_crash_is_answered() {
+    let body = "
+import os, time
+if authorization == 'crash':
+    time.sleep(0.5)
+    os._exit(7)
+time.sleep(1 if not os.path.exists(context.config['mark']) else 0)
+return AuthCredentials(['.*']), User(authorization)";
+    let mark = tempfile::NamedTempFile::new().unwrap();
+    let (path, gone) = (mark.path().to_owned(), mark.into_temp_path());
+    let function = Function::tuned(body, |options| {
+        (options.config, options.timeout) = (json!({"mark": path}), Duration::from_secs(60));
+    })
+    .await;
+    drop(gone);
+    let words = ["a", "b", "crash", "c", "d", "e"];
+    let asked = words.map(|word| function.sidecar.ask(question("https://example.com/a", word)));
+    let mark = async {
+        // What is asked again is answered at once.
+        while function.meters.function_workers_ended.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&path, "").unwrap();
+    };
+    let (verdicts, ()) = tokio::join!(join_all(asked), mark);
+    for (word, verdict) in words.into_iter().zip(verdicts) {
+        match word {
+            "crash" => assert_eq!(verdict, Verdict::Unavailable),
+            _ => assert_eq!(identity(verdict), word),
+        }
+    }
+    assert_eq!(function.meters.function_workers_ended.get(), 2, "once for all of them, and once for the one at fault");
+}
+
+#[tokio::test]
+async fn somebody_who_crashes_workers_does_not_close_the_hub() {
+    let body = "
+import os
+if authorization == 'crash': os._exit(7)
+return None";
+    let function = Function::start(body).await;
+    for _ in 0..6 {
+        soon("a crash", async { while function.ask_as("crash").await != Verdict::Unavailable {} }).await;
+    }
+    // The time of a question is ten seconds here; a wait that had doubled each time would be six by now.
+    let since = std::time::Instant::now();
+    assert_eq!(function.ask().await, Verdict::Nobody);
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_damaged_environment_is_made_again() {
+    let function = Function::start("return None").await;
+    let used = function.environment();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let folder = dir.path().join("functions-env").join(used.file_name().unwrap());
+    std::fs::create_dir_all(folder.join("bin")).unwrap();
+    std::fs::copy(used.join("stentor-environment.txt"), folder.join("stentor-environment.txt")).unwrap();
+    std::fs::write(folder.join("bin/python"), "#!/bin/sh\nexec python3 -S \"$@\"\n").unwrap();
+    std::fs::set_permissions(folder.join("bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mended = Function::run(Arc::clone(&dir), options(dir.path(), code("def", "return None"))).await;
+    assert_eq!(mended.ask().await, Verdict::Nobody);
+    assert!(folder.is_symlink(), "its name leads to another one");
+}
+
+#[tokio::test]
+async fn what_makes_an_environment_ends_with_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    // Stands for a pip that takes its time: it writes down its child.
+    let (python, note) = (dir.path().join("slow-python"), dir.path().join("child"));
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *runpy*|*execvp*) sleep 600 & echo $! > {}; wait;; esac\nexec python3 \"$@\"\n",
+        note.display()
+    );
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut options = options(dir.path(), code("def", "return None"));
+    options.python = python;
+    let sidecar = Sidecar::start(options, Arc::default()).unwrap();
+    let child = soon("a child", async {
+        loop {
+            match std::fs::read_to_string(&note).ok().filter(|text| text.ends_with('\n')) {
+                Some(text) => return text.trim().to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    sidecar.stop().await;
+    soon("its end", async {
+        while std::fs::read_to_string(Path::new("/proc").join(&child).join("stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -481,6 +595,34 @@ async fn a_file_that_changes_is_asked_from_the_next_request_on() {
     write("third");
     assert_eq!(identity(function.ask().await), "third");
     assert_eq!(function.meters.function_workers_ended.get(), 0);
+}
+
+#[tokio::test]
+async fn a_verdict_of_code_that_has_been_replaced_is_not_repeated() {
+    let dir = Arc::new(node_dir());
+    let file = dir.path().join("functions/mine.py");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let begun = dir.path().join("begun");
+    let old = "
+import time
+from stentor_context import cache_for
+open(context.config['begun'], 'w').close()
+time.sleep(1)
+return cache_for(600, (AuthCredentials(['.*']), User('old')))";
+    std::fs::write(&file, code("def", old)).unwrap();
+    let mut options = options(dir.path(), String::new());
+    (options.source, options.config) = (Source::named("mine", dir.path()), json!({"begun": begun}));
+    let function = Function::run(Arc::clone(&dir), options).await;
+    let replace = async {
+        while !begun.exists() {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&file, code("def", "return None")).unwrap();
+        assert_eq!(function.ask_as("other").await, Verdict::Nobody);
+    };
+    let (first, ()) = tokio::join!(function.ask(), replace);
+    assert_eq!(identity(first), "old", "it was asked before the change");
+    assert_eq!(function.ask().await, Verdict::Nobody);
 }
 
 #[tokio::test]

@@ -61,6 +61,46 @@ fn functions_are_listed_and_shown() {
     assert!(run(dir.path(), &["functions", "show", "jwt"], 0).0.contains("# mine"));
     let (_, complaint) = run(dir.path(), &["functions", "show", "nothing"], 2);
     assert!(complaint.contains("there is no function 'nothing'"), "{complaint}");
+    fs::write(dir.path().join("outside.py"), "a secret").unwrap();
+    for name in ["../../outside", "/etc/passwd", "..", ""] {
+        let (shown, complaint) = run(dir.path(), &["functions", "show", name], 2);
+        assert!(shown.is_empty() && complaint.contains("a function's name"), "{name}: {shown} {complaint}");
+    }
+}
+
+#[test]
+fn a_topic_that_no_hub_takes_is_not_tried() {
+    let dir = with_functions(&named());
+    for topic in ["", "feed", "ftp://example.com/"] {
+        let (said, _) = run(dir.path(), &["functions", "test", "mine", "--topic", topic], 2);
+        assert!(!said.contains("allowed"), "{topic}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_whose_worker_does_not_start_is_not_waited_for() {
+    let function = Function::start("return None").await;
+    // What makes and looks at environments is as usual, but no worker comes to its first words.
+    let dir = with_functions(&named());
+    let node = dir.path().join(".stentor");
+    let used = function.environment();
+    fs::remove_file(node.join("functions-env")).unwrap();
+    fs::create_dir(node.join("functions-env")).unwrap();
+    let inside = node.join("functions-env").join(used.file_name().unwrap());
+    fs::create_dir_all(inside.join("bin")).unwrap();
+    fs::copy(used.join("stentor-environment.txt"), inside.join("stentor-environment.txt")).unwrap();
+    let python = used.join("bin/python");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *stentor_runner*) echo 'no worker today' >&2; exit 9;; esac\nexec {} \"$@\"\n",
+        python.display()
+    );
+    fs::write(inside.join("bin/python"), script).unwrap();
+    fs::set_permissions(inside.join("bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let args = ["functions", "test", "mine", "--topic", "https://example.com/a"];
+    let (said, log) = run(dir.path(), &args, 1);
+    assert!(said.contains("no verdict (503)"), "{said} {log}");
+    let sentence = "a worker did not start: it ended (exit status: 9)";
+    assert!(log.contains(sentence) && log.contains("| no worker today"), "{log}");
 }
 
 #[tokio::test]

@@ -151,6 +151,13 @@ fn standard(dict: &Dict<'_>) -> FunctionConfig {
     FunctionConfig::bare("", dict.cx.surroundings.node_dir)
 }
 
+/// Whether a function can have this name, which is that of a file as well.
+#[must_use]
+pub fn is_function_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=NAME_CHARS_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(letter)
+}
+
 fn code(inline: Option<Cursor<'_>>, name: Option<Cursor<'_>>) -> Option<FunctionCode> {
     match (inline, name) {
         (Some(inline), Some(_)) => {
@@ -163,8 +170,7 @@ fn code(inline: Option<Cursor<'_>>, name: Option<Cursor<'_>>) -> Option<Function
         }
         (None, Some(cursor)) => {
             let name = cursor.name()?.to_owned();
-            let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-            if name.len() > NAME_CHARS_MAX || name.starts_with('.') || !name.bytes().all(letter) {
+            if !is_function_name(&name) {
                 cursor.must(&format!("1 to {NAME_CHARS_MAX} letters, digits, '_', '-' and '.', without '.py' behind"));
                 return None;
             }

@@ -13,7 +13,7 @@ mod options;
 pub use authenticator::AuthenticatorConfig;
 pub use bridge::{BridgeConfig, BridgeRule};
 pub(super) use census::Census;
-pub use function::{FunctionCode, FunctionConfig};
+pub use function::{FunctionCode, FunctionConfig, is_function_name};
 
 use super::gate::{self, GateOptions};
 use super::path::Scope;
