@@ -141,8 +141,10 @@ fn an_end_is_verified_too() {
     desk.judged(1, denied(), &[ACCEPTED, "1 verify 1"]);
     desk.asked(1, 1, answered(404), &["1 drop Refuted(Status(404))"]);
     desk.receive(Wish::Unsubscribe, &["2 judge"]);
-    desk.judged(2, Verdict::Nobody, &["2 answer Accepted", "2 verify 1"]);
-    desk.confirm(2, 1, &["remove Unsubscribed"]);
+    desk.judged(2, Verdict::Nobody, &["2 answer Forbidden", "2 drop Refused"]);
+    desk.receive(Wish::Unsubscribe, &["3 judge"]);
+    desk.judged(3, denied(), &["3 answer Accepted", "3 verify 1"]);
+    desk.confirm(3, 1, &["remove Unsubscribed"]);
     desk.rest();
 }
 
