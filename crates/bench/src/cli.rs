@@ -531,7 +531,7 @@ fn hub_progress(run: &HubRun) -> String {
         Ok(figures) => format!("{} {heading}", chart::short(figures.get(figure).copied().unwrap_or_default())),
         Err(words) => words.clone(),
     };
-    format!("round {} {:<18} {:<10} {words}", run.round, run.cell.name(), run.maker.name())
+    format!("round {} {:<18} {:<10} {words}", run.round, run.cell.name(), run.system.name())
 }
 
 fn function_progress(run: &FunctionRun) -> String {
@@ -539,7 +539,7 @@ fn function_progress(run: &FunctionRun) -> String {
         Ok(figures) => format!("{} verdicts/s", chart::short(figures[functions::table::RATE])),
         Err(words) => words.clone(),
     };
-    format!("round {} {:<8} {:<16} {words}", run.round, run.cell.name(), run.judge.name())
+    format!("round {} {:<8} {:<16} {words}", run.round, run.cell.name(), run.system.name())
 }
 
 /// Prints results, and writes the raw figures and the picture where they are wanted.

@@ -126,13 +126,18 @@ fn curve_run(run: &Value) -> Option<CurveRun> {
 
 fn hub_run(run: &Value) -> Option<HubRun> {
     let maker = Maker::ALL.into_iter().find(|maker| Some(maker.name()) == run["system"].as_str())?;
-    Some(HubRun { cell: HubCell::named(run["hub"].as_str()?)?, maker, round: round(run)?, result: result(run)? })
+    Some(HubRun {
+        cell: HubCell::named(run["hub"].as_str()?)?,
+        system: maker,
+        round: round(run)?,
+        result: result(run)?,
+    })
 }
 
 fn function_run(run: &Value) -> Option<FunctionRun> {
     let judge = Judge::ALL.into_iter().find(|judge| Some(judge.name()) == run["system"].as_str())?;
     let cell = FunctionCell::named(run["function"].as_str()?)?;
-    Some(FunctionRun { cell, judge, round: round(run)?, result: result(run)? })
+    Some(FunctionRun { cell, system: judge, round: round(run)?, result: result(run)? })
 }
 
 fn round(run: &Value) -> Option<usize> {

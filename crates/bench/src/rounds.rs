@@ -5,15 +5,39 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cell::{Cell, Context, Figures};
+use crate::fault::Fault;
 use crate::system::System;
+
+/// What benchmarks measure, as results name it.
+pub trait Measured: Copy + PartialEq {
+    /// What a cell is called in a file of results.
+    const KEY: &'static str;
+
+    /// The name in results.
+    fn label(self) -> String;
+}
+
+/// Who is measured, as results name them.
+pub trait Contender: Copy + PartialEq + 'static {
+    /// All of them, in the order in which they are shown.
+    const EVERYBODY: &'static [Self];
+
+    /// The name in results.
+    fn label(self) -> &'static str;
+
+    /// Whether what goes wrong is our fault.
+    fn is_ours(self) -> bool {
+        true
+    }
+}
 
 /// One run of one cell.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Run<C = Cell, S = System> {
     /// What was measured.
-    pub cell: Cell,
+    pub cell: C,
     /// Whose figure it is.
-    pub system: System,
+    pub system: S,
     /// Counted from 1.
     pub round: usize,
     /// The figures, or why there are none.
@@ -21,10 +45,36 @@ pub struct Run {
 }
 
 /// All runs of a benchmark.
-#[derive(Clone, Debug, Default)]
-pub struct Results {
+#[derive(Clone, Debug)]
+pub struct Results<C = Cell, S = System> {
     /// In the order in which they were taken.
-    pub runs: Vec<Run>,
+    pub runs: Vec<Run<C, S>>,
+}
+
+impl<C, S> Default for Results<C, S> {
+    fn default() -> Self {
+        Self { runs: Vec::new() }
+    }
+}
+
+impl Measured for Cell {
+    const KEY: &'static str = "cell";
+
+    fn label(self) -> String {
+        self.name()
+    }
+}
+
+impl Contender for System {
+    const EVERYBODY: &'static [Self] = &Self::ALL;
+
+    fn label(self) -> &'static str {
+        self.name()
+    }
+
+    fn is_ours(self) -> bool {
+        Self::is_ours(self)
+    }
 }
 
 /// The middle and the ends of what the rounds gave.
@@ -46,12 +96,24 @@ pub fn run(
     rounds: usize,
     tell: &mut dyn FnMut(&Run),
 ) -> Results {
+    let turn = |cell: Cell, system| cell.suits(system).then(|| cell.run(context, system));
+    take_turns(cells, systems, rounds, turn, tell)
+}
+
+/// Everybody in turn, cell by cell and round by round; `turn` gives nothing for whom a cell does not suit.
+pub(crate) fn take_turns<C: Measured, S: Contender>(
+    cells: &[C],
+    systems: &[S],
+    rounds: usize,
+    turn: impl Fn(C, S) -> Option<Result<Figures, Fault>>,
+    tell: &mut dyn FnMut(&Run<C, S>),
+) -> Results<C, S> {
     let mut results = Results::default();
     for &cell in cells {
         for round in 1..=rounds {
-            for &system in systems.iter().filter(|&&system| cell.suits(system)) {
-                let result = cell.run(context, system).map_err(|fault| fault.to_string());
-                let run = Run { cell, system, round, result };
+            for &system in systems {
+                let Some(result) = turn(cell, system) else { continue };
+                let run = Run { cell, system, round, result: result.map_err(|fault| fault.to_string()) };
                 tell(&run);
                 results.runs.push(run);
             }
@@ -60,10 +122,10 @@ pub fn run(
     results
 }
 
-impl Results {
+impl<C: Measured, S: Contender> Results<C, S> {
     /// The cells that were measured, in order.
     #[must_use]
-    pub fn cells(&self) -> Vec<Cell> {
+    pub fn cells(&self) -> Vec<C> {
         let mut cells = Vec::new();
         for run in &self.runs {
             if !cells.contains(&run.cell) {
@@ -75,25 +137,26 @@ impl Results {
 
     /// The systems that have a figure in this cell, in order.
     #[must_use]
-    pub fn systems(&self, cell: Cell) -> Vec<System> {
-        System::ALL.into_iter().filter(|&system| self.of(cell, system).any(|run| run.result.is_ok())).collect()
+    pub fn systems(&self, cell: C) -> Vec<S> {
+        let has = |system: &S| self.of(cell, *system).any(|run| run.result.is_ok());
+        S::EVERYBODY.iter().copied().filter(has).collect()
     }
 
     /// The runs of one system in one cell.
-    pub fn of(&self, cell: Cell, system: System) -> impl Iterator<Item = &Run> {
+    pub fn of(&self, cell: C, system: S) -> impl Iterator<Item = &Run<C, S>> {
         self.runs.iter().filter(move |run| run.cell == cell && run.system == system)
     }
 
     /// One figure over all rounds.
     #[must_use]
-    pub fn spread(&self, cell: Cell, system: System, figure: &str) -> Option<Spread> {
+    pub fn spread(&self, cell: C, system: S, figure: &str) -> Option<Spread> {
         let figures = self.of(cell, system).filter_map(|run| run.result.as_ref().ok());
         Spread::of(figures.filter_map(|figures| figures.get(figure).copied()).collect())
     }
 
     /// How the median compares with that of another system.
     #[must_use]
-    pub fn ratio(&self, cell: Cell, system: System, other: System, figure: &str) -> Option<f64> {
+    pub fn ratio(&self, cell: C, system: S, other: S, figure: &str) -> Option<f64> {
         let (mine, others) = (self.spread(cell, system, figure)?, self.spread(cell, other, figure)?);
         (others.median > 0.0).then(|| mine.median / others.median)
     }
@@ -103,7 +166,7 @@ impl Results {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for run in self.runs.iter().filter(|run| run.system.is_ours()) {
-            let place = format!("{} {} round {}", run.cell.name(), run.system.name(), run.round);
+            let place = format!("{} {} round {}", run.cell.label(), run.system.label(), run.round);
             match &run.result {
                 Err(words) => faults.push(format!("{place}: {words}")),
                 Ok(figures) => {
@@ -123,7 +186,7 @@ impl Results {
     #[must_use]
     pub fn json(&self) -> Value {
         let runs = self.runs.iter().map(|run| {
-            let mut value = json!({"cell": run.cell.name(), "system": run.system.name(), "round": run.round});
+            let mut value = json!({C::KEY: run.cell.label(), "system": run.system.label(), "round": run.round});
             match &run.result {
                 Ok(figures) => value["figures"] = json!(rounded(figures)),
                 Err(words) => value["fault"] = json!(words),
@@ -157,7 +220,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// Results with one figure in each of some rounds.
-    pub(crate) fn results(rows: &[(Cell, System, &'static str, &[f64])]) -> Results {
+    pub(crate) fn results<C: Measured, S: Contender>(rows: &[(C, S, &'static str, &[f64])]) -> Results<C, S> {
         let mut results = Results::default();
         for &(cell, system, figure, values) in rows {
             for (at, &value) in values.iter().enumerate() {

@@ -29,7 +29,7 @@ pub fn render(results: &FunctionResults) -> String {
         text += &format!("\n{} ({})\n  {:<16}{:>12}{:>18}", title(cell), cell.name(), "", "verdicts/s", "min..max");
         COLUMNS.iter().for_each(|(heading, ..)| text += &format!("{heading:>16}"));
         text += &format!("{:>16}{:>16}\n", "p50 added ms", "p99 added ms");
-        for judge in results.judges(cell) {
+        for judge in results.systems(cell) {
             row(results, cell, judge, &mut text);
         }
         text += &format!("  {}\n", comparison(results, cell));
@@ -80,12 +80,12 @@ const LENGTH: f64 = 440.0;
 #[must_use]
 pub fn draw(results: &FunctionResults, caption: &str) -> String {
     let cells = results.cells();
-    let height = cells.iter().map(|&cell| HEADING + BAR * results.judges(cell).len()).sum::<usize>() + 3 * MARGIN;
+    let height = cells.iter().map(|&cell| HEADING + BAR * results.systems(cell).len()).sum::<usize>() + 3 * MARGIN;
     let mut svg = chart::open(height, caption);
     let mut top = MARGIN;
     for cell in cells {
         chart::text(&mut svg, MARGIN, top + 26, "", &format!("verdicts/s: {}", title(cell)));
-        let spreads: Vec<_> = results.judges(cell).into_iter().filter(|judge| *judge != Judge::Static).collect();
+        let spreads: Vec<_> = results.systems(cell).into_iter().filter(|judge| *judge != Judge::Static).collect();
         let rate = |judge: &Judge| results.spread(cell, *judge, RATE).map_or(0.0, |spread| spread.median);
         let longest = spreads.iter().map(rate).fold(f64::MIN_POSITIVE, f64::max);
         for (at, judge) in spreads.iter().enumerate() {
@@ -109,7 +109,7 @@ pub fn draw(results: &FunctionResults, caption: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::tests::results;
+    use crate::rounds::tests::results;
 
     #[test]
     fn tables_say_who_is_slower() {

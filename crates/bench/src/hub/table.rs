@@ -135,7 +135,7 @@ fn section(results: &HubResults, cell: HubCell, text: &mut String) {
     let mut head = format!("  {:<10}{:>18}{:>22}{of:>11}", "", first.0, "min..max");
     rest.iter().for_each(|(heading, ..)| head += &format!("{heading:>15}"));
     line(text, &head);
-    for maker in results.makers(cell) {
+    for maker in results.systems(cell) {
         let Some(spread) = results.spread(cell, maker, first.1) else { continue };
         let number = |value: f64, digits: usize| format!("{value:.digits$}");
         let range = format!("{}..{}", number(spread.min, first.2), number(spread.max, first.2));
@@ -175,12 +175,12 @@ const LENGTH: f64 = 460.0;
 #[must_use]
 pub fn draw(results: &HubResults, caption: &str) -> String {
     let cells: Vec<_> = results.cells().into_iter().filter(|&cell| reference(cell).is_some()).collect();
-    let height = cells.iter().map(|&cell| HEADING + BAR * results.makers(cell).len()).sum::<usize>() + 3 * MARGIN;
+    let height = cells.iter().map(|&cell| HEADING + BAR * results.systems(cell).len()).sum::<usize>() + 3 * MARGIN;
     let mut svg = chart::open(height, caption);
     let mut y = MARGIN;
     for cell in cells {
         bars(results, cell, y, &mut svg);
-        y += HEADING + BAR * results.makers(cell).len();
+        y += HEADING + BAR * results.systems(cell).len();
     }
     chart::text(&mut svg, MARGIN, y + MARGIN + 6, "quiet", caption);
     svg + "</svg>\n"
@@ -190,7 +190,7 @@ fn bars(results: &HubResults, cell: HubCell, top: usize, svg: &mut String) {
     let (heading, figure) = headline(cell);
     chart::text(svg, MARGIN, top + 26, "", &format!("{heading}: {}", title(cell)));
     let spread = |maker| Some((maker, results.spread(cell, maker, figure)?));
-    let spreads: Vec<_> = results.makers(cell).into_iter().filter_map(spread).collect();
+    let spreads: Vec<_> = results.systems(cell).into_iter().filter_map(spread).collect();
     let longest = spreads.iter().map(|(_, spread)| spread.max).fold(f64::MIN_POSITIVE, f64::max);
     for (at, (maker, spread)) in spreads.iter().enumerate() {
         let (y, x, scale) = (top + HEADING - 12 + at * BAR, LABEL as f64, LENGTH / longest);
@@ -218,7 +218,7 @@ fn bars(results: &HubResults, cell: HubCell, top: usize, svg: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::tests::results;
+    use crate::rounds::tests::results;
 
     #[test]
     fn tables_and_pictures_compare_with_the_ceiling() {
