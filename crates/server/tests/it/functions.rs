@@ -70,6 +70,15 @@ fn options(dir: &Path, code: String) -> Options {
     }
 }
 
+/// A function that makes keys and signs tokens with PyJWT, and writes the public keys into this file.
+pub(crate) async fn issuer(body: &str, file: &Path) -> Function {
+    Function::of(code("def", body), |options| {
+        options.requirements = vec!["pyjwt[crypto] >= 2.8".to_owned()];
+        options.config = json!({"file": file});
+    })
+    .await
+}
+
 impl Function {
     pub(crate) async fn start(body: &str) -> Self {
         Self::tuned(body, |_| {}).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use stentor_websub::authenticator::{TopicVerdict, Verdict};
 
-use crate::functions::{Function, code, identity, question};
+use crate::functions::{Function, identity, issuer, question};
 use crate::house::soon;
 use crate::receiver::{Receiver, Say};
 
@@ -101,11 +101,7 @@ return AuthCredentials(['.*']), User(context.tokens[authorization])";
 async fn tokens_are_checked_with_the_keys_of_a_jwks_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("jwks.json");
-    let issuer = Function::of(code("def", ISSUER), |options| {
-        options.requirements = vec!["pyjwt[crypto] >= 2.8".to_owned()];
-        options.config = json!({"file": file});
-    })
-    .await;
+    let issuer = issuer(ISSUER, &file).await;
     let token = async |name: &str| identity(issuer.sidecar.ask(question("https://example.com/a", name)).await);
     let good = token("good").await;
     let library = stentor::sidecar::READY.iter().find(|ready| ready.name == "jwt").unwrap();

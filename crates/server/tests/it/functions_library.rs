@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use stentor_websub::authenticator::{Response, Verdict};
 
-use crate::functions::{Function, code, dictated, identity, question};
+use crate::functions::{Function, dictated, identity, issuer, question};
 
 async fn ready(name: &str, config: Value) -> Function {
     let found = stentor::sidecar::READY.iter().find(|ready| ready.name == name).unwrap();
@@ -78,11 +78,7 @@ return AuthCredentials(['.*']), User(context.issued[authorization][:1000])";
 async fn every_key_that_fits_is_tried() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("jwks.json");
-    let issuer = Function::of(code("def", ISSUER), |options| {
-        options.requirements = vec!["pyjwt[crypto] >= 2.8".to_owned()];
-        options.config = json!({"file": file});
-    })
-    .await;
+    let issuer = issuer(ISSUER, &file).await;
     let token = async |name: &str| identity(issuer.ask_as(name).await);
     // The file of keys is there once a token has been asked for.
     token("first").await;
