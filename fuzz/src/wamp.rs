@@ -115,10 +115,14 @@ fn message(from: Serializer, data: &[u8], message: &ClientMessage<'_>) {
         };
         let crossed = decode(to, &there).expect("what was transcoded can be read");
         let (Ok(before), Ok(after)) = (decode_value(from, &first), decode_value(to, &there)) else { continue };
-        if to != Serializer::Json || !is_ambiguous(&before) {
-            assert_eq!(shown(&after), shown(before), "{from:?} to {to:?}");
-        }
         let back = written(from, &crossed).expect("what came from there can go back");
+        if [from, to].contains(&Serializer::Json) && (is_ambiguous(&before) || is_ambiguous(&after)) {
+            // The tree of JSON takes for octets what a field of the head takes for text.
+            let again = decode(from, &back).expect("and can be read");
+            assert_eq!(written(to, &again).as_ref(), Some(&there), "{from:?} to {to:?}, back, and there again");
+            continue;
+        }
+        assert_eq!(shown(&after), shown(before), "{from:?} to {to:?}");
         assert_eq!(decode_value(from, &back).map(shown), Ok(shown(after)), "{from:?} to {to:?} and back");
     }
 }

@@ -53,8 +53,17 @@ const COVERAGE: &[&str] = &[
     "fuzzing",
 ];
 
-/// Each target in the bounded run. New paths are found in the first seconds, or in hours.
-const BOUNDED: Duration = Duration::from_secs(5);
+/// How long a target goes on.
+#[derive(Clone, Copy)]
+enum Effort {
+    /// Until the time is over, from where earlier searches ended, another way each time.
+    Search(Duration),
+    /// So many inputs, from the seeds alone and always the same ones, so that a change is judged by itself and not by luck.
+    Check(u32),
+}
+
+/// Inputs for each target in the bounded run: seconds for most.
+const BOUNDED: Effort = Effort::Check(10_000);
 
 /// All targets together, when somebody asks for fuzzing without saying for how long.
 const DEFAULT: Duration = Duration::from_secs(3600);
@@ -110,7 +119,7 @@ fn find(name: &str) -> Result<&'static Target, String> {
 /// `cargo xtask fuzz [TARGET [INPUT]] [--seconds N]`.
 pub(crate) fn run(place: &Place, arguments: &[String]) -> ExitCode {
     let ending = match Request::parse(arguments) {
-        Ok(Request::Search { targets, each }) => search(place, &targets, each),
+        Ok(Request::Search { targets, each }) => search(place, &targets, Effort::Search(each)),
         Ok(Request::Replay { target, input }) => replay(place, target, &input),
         Err(fault) => {
             say(&fault);
@@ -134,12 +143,12 @@ fn bounded(place: &Place) -> Ending {
 }
 
 /// Runs the targets one after the other. A fault in one does not keep the others from being run.
-fn search(place: &Place, targets: &[&Target], each: Duration) -> Ending {
+fn search(place: &Place, targets: &[&Target], effort: Effort) -> Ending {
     let room = Room::new(place);
     room.build(place)?;
     let mut faults = Vec::new();
     for target in targets {
-        match room.search(target, each) {
+        match room.search(target, effort) {
             Ok(words) => say(&format!("{}: {words}", target.name)),
             Err(fault) => {
                 say(&fault);
@@ -203,16 +212,24 @@ impl Room {
         command
     }
 
-    /// One target for so long; the words are the figures of its last line.
-    fn search(&self, target: &Target, each: Duration) -> Ending {
-        let corpus = folder(self.target.join("corpus").join(target.name))?;
+    /// One target with so much effort; the words are the figures of its last line.
+    fn search(&self, target: &Target, effort: Effort) -> Ending {
+        let (corpus, limits) = match effort {
+            Effort::Search(time) => ("corpus", vec![limit("max_total_time", time.as_secs().max(1))]),
+            Effort::Check(inputs) => ("check", vec![limit("seed", 1), limit("runs", inputs)]),
+        };
+        let corpus = self.target.join(corpus).join(target.name);
+        if matches!(effort, Effort::Check(_)) && corpus.exists() {
+            fs::remove_dir_all(&corpus).map_err(|error| format!("{} cannot be emptied: {error}", corpus.display()))?;
+        }
+        let corpus = folder(corpus)?;
         let findings = folder(self.target.join("findings").join(target.name))?;
         let log = folder(self.target.join("logs"))?.join(format!("{}.log", target.name));
         let sources = [self.seeds.join(target.name), self.target.join("seeds").join(target.name)];
         let file = File::create(&log).map_err(|error| format!("{} cannot be written: {error}", log.display()))?;
         let status = self
             .target(target)
-            .arg(limit("max_total_time", each.as_secs().max(1)))
+            .args(limits)
             .arg(limit("timeout", INPUT_SECONDS_MAX))
             .arg(limit("rss_limit_mb", MEMORY_MEBIBYTES_MAX))
             .arg(limit("max_len", target.bytes_max))
