@@ -46,7 +46,7 @@ use crate::follow::Follow;
 use crate::{
     Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Hub,
     HubTopic, IdempotencyKey, LastOutcome, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit, Receipt,
-    Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
+    Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
 };
 
 /// Threads that read. One can be held up by a page that has to come from the disk; two keep the other readers going.
@@ -300,6 +300,10 @@ impl Subscriptions for Sqlite {
 
     fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> Pending<Vec<Subscription>> {
         self.query(|answer| Read::List(scope.clone(), after, entries, answer))
+    }
+
+    fn recipients(&self, hub: &Hub, after: WebhookId, entries: usize) -> Pending<Vec<Recipient>> {
+        self.query(|answer| Read::Recipients(hub.clone(), after, entries, answer))
     }
 }
 
