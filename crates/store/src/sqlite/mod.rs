@@ -9,6 +9,7 @@ mod command;
 mod cut;
 mod fault;
 mod ledger;
+mod presence;
 mod query;
 mod reader;
 mod recent;
@@ -36,6 +37,7 @@ pub use check::{Report, check};
 use command::{Command, Read, Write};
 use fault::{fault, io};
 use ledger::Ledger;
+use presence::Presence;
 use reader::Reader;
 use schema::Role;
 use shared::Shared;
@@ -99,7 +101,8 @@ impl Sqlite {
             let reader = Reader { connection, names: RefCell::default(), shared, commands, writer };
             threads.push(spawn("store-reader", move || reader.run())?);
         }
-        let work = Writer::new(ledger, path.to_owned(), commands);
+        let presence = Presence::of(path).map_err(io)?;
+        let work = Writer::new(ledger, path.to_owned(), presence, commands);
         threads.push(spawn("store-writer", move || work.run())?);
         let path = path.to_owned();
         Ok(Self { path, shared, writer: Some(writer), reader: Some(reader), threads, _lock: lock })
