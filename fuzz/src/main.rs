@@ -26,6 +26,7 @@ mod seed;
 mod session;
 mod wamp;
 mod websocket;
+mod websub;
 
 /// One target: its name in `FUZZ_TARGET`, and its work.
 type Target = (&'static str, fn(&[u8]));
@@ -46,6 +47,8 @@ const TARGETS: &[Target] = &[
     ("websocket_decoder", websocket::decoder),
     ("websocket_deflate", deflate::both_ways),
     ("websocket_handshake", handshake::headers),
+    ("websub_form", websub::form),
+    ("websub_message", websub::body),
 ];
 
 static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();

@@ -39,6 +39,8 @@ const TARGETS: &[Target] = &[
     Target { name: "websocket_decoder", bytes_max: 4096 },
     Target { name: "websocket_deflate", bytes_max: 4096 },
     Target { name: "websocket_handshake", bytes_max: 2048 },
+    Target { name: "websub_form", bytes_max: 4096 },
+    Target { name: "websub_message", bytes_max: 4096 },
 ];
 
 /// What cargo-fuzz asks of the compiler, without the address sanitizer: that one wants a nightly toolchain and finds
