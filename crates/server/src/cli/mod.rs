@@ -42,7 +42,12 @@ impl From<Outcome> for ExitCode {
 }
 
 #[derive(Debug, Parser)]
-#[command(name = "stentor", about = "One HTTP POST in, every listener reached.", disable_version_flag = true)]
+#[command(
+    name = "stentor",
+    display_name = "Stentor",
+    about = "One HTTP POST in, every listener reached.",
+    version = env!("CARGO_PKG_VERSION")
+)]
 struct Line {
     #[command(subcommand)]
     command: Command,

@@ -17,7 +17,7 @@ use crate::client::{Client, Frame, Offer};
 use crate::house::{PATIENCE, pusher, soon, web, web_with};
 use crate::http::{Http, head};
 
-fn stentor(dir: &Path, args: &[impl AsRef<OsStr>]) -> Command {
+pub(crate) fn stentor(dir: &Path, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
     command.args(args).current_dir(dir).env_remove("CROSSBAR_DIR").env_remove("STENTOR_DIR");
     command
@@ -144,8 +144,10 @@ pub(crate) async fn join(address: SocketAddr) -> Client {
 #[test]
 fn version_help_and_mistakes() {
     let dir = tempfile::tempdir().unwrap();
-    let (out, _) = run(dir.path(), &["version"], 0);
-    assert_eq!(out, format!("Stentor {}\n", env!("CARGO_PKG_VERSION")));
+    for asked in ["version", "--version", "-V"] {
+        let (out, err) = run(dir.path(), &[asked], 0);
+        assert_eq!((out, err.as_str()), (format!("Stentor {}\n", env!("CARGO_PKG_VERSION")), ""), "{asked}");
+    }
     let (out, err) = run(dir.path(), &["--help"], 0);
     assert!(out.contains("start") && err.is_empty());
     for args in [&["nonsense"][..], &["start", "--nonsense"], &["init", "--template"], &[]] {
