@@ -95,9 +95,13 @@ fn serve(args: &HubArgs) -> Result<(), Fault> {
     match &args.command {
         HubCommand::Hubs => {}
         HubCommand::List { topic } => {
-            let topic = topic.as_ref().map(|topic| utf8_percent_encode(topic, NON_ALPHANUMERIC).to_string());
-            let topic = topic.map_or_else(String::new, |topic| format!("&topic={topic}"));
-            office.pages(&below("subscriptions"), &topic, "subscriptions", subscription)?;
+            let encoded = topic.as_ref().map(|topic| utf8_percent_encode(topic, NON_ALPHANUMERIC).to_string());
+            let query = encoded.map_or_else(String::new, |topic| format!("&topic={topic}"));
+            let found = office.pages(&below("subscriptions"), &query, "subscriptions", subscription)?;
+            if found == 0 {
+                let whose = topic.as_ref().map(|topic| format!(" of the topic {}", plain(topic)));
+                complain(&format!("The hub '{}' has no subscriptions{}.", plain(&name), whose.unwrap_or_default()));
+            }
         }
         HubCommand::Show { id } => {
             say(&pretty(&office.ask(&Method::GET, &below(&format!("subscriptions/{id}")), None)?));
@@ -111,7 +115,11 @@ fn serve(args: &HubArgs) -> Result<(), Fault> {
             office.ask(&Method::DELETE, &below(&format!("subscriptions/{id}")), None)?;
             say(&format!("Subscription {id} is gone."));
         }
-        HubCommand::Dead => office.pages(&below("dead"), "", "dead", dead)?,
+        HubCommand::Dead => {
+            if office.pages(&below("dead"), "", "dead", dead)? == 0 {
+                complain(&format!("The hub '{}' has no dead publications.", plain(&name)));
+            }
+        }
         HubCommand::Replay { id } => {
             office.ask(&Method::POST, &below(&format!("dead/{id}/replay")), None)?;
             say(&format!("Dead publication {id} is sent once more."));
@@ -164,15 +172,17 @@ impl Office {
         }
     }
 
-    /// Prints a list page by page, so that no number of entries is too much.
-    fn pages(&self, place: &str, query: &str, list: &str, line: fn(&Value) -> String) -> Result<(), Fault> {
-        let mut after = 0;
+    /// Prints a list page by page, so that no number of entries is too much, and says how many there were.
+    fn pages(&self, place: &str, query: &str, list: &str, line: fn(&Value) -> String) -> Result<usize, Fault> {
+        let (mut after, mut entries) = (0, 0);
         loop {
             let page = self.ask(&Method::GET, &format!("{place}?limit={PAGE_ENTRIES}&after={after}{query}"), None)?;
-            page[list].as_array().into_iter().flatten().for_each(|entry| say(&line(entry)));
+            let found = page[list].as_array().map_or(&[][..], Vec::as_slice);
+            found.iter().for_each(|entry| say(&line(entry)));
+            entries += found.len();
             match page["next"].as_u64().filter(|next| *next > after) {
                 Some(next) => after = next,
-                None => return Ok(()),
+                None => return Ok(entries),
             }
         }
     }

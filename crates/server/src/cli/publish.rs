@@ -20,6 +20,9 @@ use crate::pusher::signature::{Credentials, signed_query};
 /// Octets of content: no hub takes more, and none should fill the memory on the way.
 const CONTENT_BYTES_MAX: u64 = stentor_store::RECORD_BYTES_MAX as u64;
 
+/// Where the secret may be beside the command line.
+const SECRET_VARIABLE: &str = "STENTOR_SECRET";
+
 /// What need not be encoded in the value of a query.
 const VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':');
@@ -42,8 +45,8 @@ pub(super) struct PublishArgs {
     /// The file with the secret that goes with the key
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "secret")]
     secret_file: Option<PathBuf>,
-    /// The secret itself; other users of this machine can see it on a command line
-    #[arg(long, env = "STENTOR_SECRET", hide_env_values = true)]
+    /// The secret itself; other users of this machine can see it on a command line [env: STENTOR_SECRET]
+    #[arg(long, requires = "key")]
     secret: Option<String>,
     /// Publishes once, however often it is repeated within a day
     #[arg(long, value_name = "KEY")]
@@ -113,7 +116,12 @@ fn secret(args: &PublishArgs) -> Result<Secret, String> {
     match (&args.secret_file, &args.secret) {
         (Some(file), _) => read_secret(file),
         (None, Some(secret)) => Ok(Secret::new(secret.as_str())),
-        (None, None) => Err("a --key needs a secret: --secret-file FILE, or the variable STENTOR_SECRET".to_owned()),
+        // Read here and not by the parser of the line: there, a variable that is always set would ask for a key, and be in
+        // the way of a file.
+        (None, None) => match std::env::var(SECRET_VARIABLE) {
+            Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
+            _ => Err(format!("a --key needs a secret: --secret-file FILE, or the variable {SECRET_VARIABLE}")),
+        },
     }
 }
 

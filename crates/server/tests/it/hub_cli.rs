@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cli::{home, run};
+use crate::cli::{home, run, stentor};
 use crate::house::{Node, configured, soon, start, start_with};
 use crate::hub::{ADMIN_TOKEN, TOPIC, hub, subscribe};
 use crate::receiver::{Receiver, Say, polite};
@@ -69,6 +69,28 @@ async fn publications_are_signed_with_a_key() {
     assert!(told.contains("401") && !told.contains("wrong"), "{told}");
     let (_, told) = publish(&node, dir.path(), &["--key", "k", "news.txt"], 2).await;
     assert!(told.contains("--secret-file"), "{told}");
+    let (_, told) = publish(&node, dir.path(), &["--secret", "hush-hush", "news.txt"], 2).await;
+    assert!(told.contains("--key"), "{told}");
+}
+
+#[tokio::test]
+async fn the_secret_may_be_in_the_environment() {
+    let (signed, open) = (start(&hub(json!({"publish": {"key": "k", "secret": "hush-hush"}}))), start(&hub(json!({}))));
+    let dir = desk();
+    let check = async |node: &Node, secret: &str, more: &[&str]| {
+        let url = format!("http://{}/hub", node.address(0));
+        let mut args = vec!["publish", "--hub", &url, "--topic", TOPIC, "news.txt"];
+        args.extend(more);
+        let mut command = stentor(dir.path(), &args);
+        command.env("STENTOR_SECRET", secret);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{more:?}: {output:?}");
+    };
+    check(&signed, "hush-hush", &["--key", "k"]).await;
+    check(&signed, "another", &["--key", "k", "--secret-file", "secret"]).await;
+    check(&signed, "another", &["--key", "k", "--secret", "hush-hush"]).await;
+    // Where nothing is signed, it says nothing.
+    check(&open, "hush-hush", &[]).await;
 }
 
 #[tokio::test]
@@ -96,7 +118,11 @@ async fn subscriptions_are_looked_after() {
     let (node, receiver, dir) = (start(&hub(json!({}))), Receiver::start().await, desk());
     let (all, _) = admin(&node, dir.path(), &["hubs"], 0).await;
     assert!(all.contains("\"name\": \"hub\""), "{all}");
-    assert_eq!(admin(&node, dir.path(), &["list"], 0).await.0, "");
+    let nothing = |told: &str| (String::new(), format!("The hub 'hub' has no {told}.\n"));
+    assert_eq!(admin(&node, dir.path(), &["list"], 0).await, nothing("subscriptions"));
+    let of_topic = format!("subscriptions of the topic {TOPIC}");
+    assert_eq!(admin(&node, dir.path(), &["list", "--topic", TOPIC], 0).await, nothing(&of_topic));
+    assert_eq!(admin(&node, dir.path(), &["dead"], 0).await, nothing("dead publications"));
     subscribe(&node, &receiver, &[("hub.secret", "of ours")]).await;
     let (list, _) = admin(&node, dir.path(), &["list"], 0).await;
     let id = list.split_whitespace().next().unwrap().to_owned();
