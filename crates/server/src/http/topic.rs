@@ -75,8 +75,14 @@ impl StreamService {
             return not_readable("GET");
         }
         let query = request.uri().query().unwrap_or_default();
-        let topic = query.split('&').find_map(|pair| pair.strip_prefix("topic="));
-        let Some(topic) = topic else { return reply::text(400, "the query has to name a topic, as in ?topic=URL") };
+        let mut topics = query.split('&').filter_map(|pair| pair.strip_prefix("topic="));
+        let Some(topic) = topics.next() else {
+            return reply::text(400, "the query has to name a topic, as in ?topic=URL");
+        };
+        if topics.any(|other| other != topic) {
+            // As with publications: whoever reads the other one would take this for a stream of it.
+            return reply::text(400, "topic is given twice with different values");
+        }
         let topic = topic.replace('+', " ");
         match percent_decode_str(&topic).decode_utf8().map(|text| address::topic(&text)) {
             Ok(Ok(topic)) => stream(&self.hub, &topic, request.headers(), client),

@@ -138,6 +138,7 @@ async fn what_is_wrong_with_a_stream_is_said() {
     };
     check("/sse", &[], 400).await;
     check("/sse?topic=x", &[], 400).await;
+    check("/sse?topic=http://t/&topic=http://u/", &[], 400).await;
     check("/sse?topic=http://t/", &[("Last-Event-ID", "x")], 400).await;
 }
 
