@@ -20,7 +20,7 @@ pub enum RefusalClass {
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The body is neither a form nor anything else that is taken here.
     BodyType,
@@ -57,6 +57,11 @@ pub enum Refusal {
         field: &'static str,
         /// What is wrong with it.
         fault: AddressFault,
+    },
+    /// The topic in the query ends at an `&` of its own.
+    NotEncoded {
+        /// What the next field would be called, shortened and escaped.
+        name: String,
     },
     /// `hub.secret` has 200 octets or more.
     SecretTooLong,
@@ -116,6 +121,9 @@ impl fmt::Display for Refusal {
             Self::Repeated { field } => write!(f, "{field} is given twice"),
             Self::Mode => f.write_str("hub.mode has to be subscribe, unsubscribe or publish"),
             Self::Url { field, fault } => write!(f, "{field} {fault}"),
+            Self::NotEncoded { name } => {
+                write!(f, "topic: percent-encode the URL (& as %26); `{name}` is no field of this request")
+            }
             Self::SecretTooLong => f.write_str("hub.secret has to be shorter than 200 octets"),
             Self::Lease => f.write_str("hub.lease_seconds has to be a positive decimal number"),
             Self::NeedsHttps => f.write_str("hub.callback has to be an https:// URL at this hub"),

@@ -17,6 +17,9 @@ pub use crate::refusal::{Refusal, RefusalClass};
 /// WebSub 5.1: a secret has to be shorter than this, in octets of UTF-8.
 const SECRET_BYTES_LIMIT: usize = 200;
 
+/// Characters of a stranger's field name that a sentence repeats.
+const NAME_CHARS_SHOWN: usize = 40;
+
 /// What a form-encoded request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -78,10 +81,14 @@ impl Kind {
     /// When it is nothing that a hub takes.
     pub fn of(content_type: Option<&str>, query: Option<&str>) -> Result<Self, Refusal> {
         let mut topics = Single::new("topic");
-        for (name, value) in fields(query.unwrap_or_default().as_bytes()) {
+        let query = query.unwrap_or_default().as_bytes();
+        for (name, value) in fields(query) {
             if name == b"topic".as_slice() {
                 topics.take(&value)?;
             }
+        }
+        if let Some(name) = torn_off(query) {
+            return Err(Refusal::NotEncoded { name });
         }
         if let Some(text) = topics.value {
             let fault = |fault| Refusal::Url { field: "topic", fault };
@@ -249,9 +256,27 @@ impl Single {
     }
 }
 
+/// What a query may have besides a topic: the fields of a signature.
+const SIGNATURE_FIELDS: [&[u8]; 5] = [b"key", b"timestamp", b"seq", b"nonce", b"signature"];
+
+/// The name of a field that was meant to be a part of the topic before it: behind a `?` that nobody encoded, and nothing
+/// that a hub knows. Ignored, it would leave a shorter topic, which is another one, and nobody would hear of it.
+fn torn_off(query: &[u8]) -> Option<String> {
+    let mut pairs = query.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty());
+    pairs.find(|pair| pair.starts_with(b"topic=") && pair.contains(&b'?'))?;
+    let is_known = |name: &[u8]| name == b"topic" || SIGNATURE_FIELDS.contains(&name);
+    let name = fields_of(pairs).map(|(name, _)| name).find(|name| !is_known(name))?;
+    let name = String::from_utf8_lossy(&name);
+    Some(name.chars().take(NAME_CHARS_SHOWN).flat_map(char::escape_debug).collect())
+}
+
 /// The fields of a form. Octets, because a reader that replaces what is not UTF-8 would turn one secret into another.
 fn fields(form: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    form.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+    fields_of(form.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty()))
+}
+
+fn fields_of<'f>(pairs: impl Iterator<Item = &'f [u8]>) -> impl Iterator<Item = (Cow<'f, [u8]>, Cow<'f, [u8]>)> {
+    pairs.map(|pair| {
         let at = pair.iter().position(|octet| *octet == b'=');
         let (name, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
         (decode(name), decode(value))

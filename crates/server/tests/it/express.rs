@@ -113,6 +113,7 @@ async fn hubs_answer_both_ways_alike() {
         ("/hub?topic=https://example.com/feed", &[], "of no type", 202),
         ("/hub?topic=https://example.com/feed", &[JSON], "{}", 202),
         ("/hub?topic=feed", &[text], "x", 400),
+        ("/hub?topic=http://e.com/?a=1&b=2", &[text], "x", 400),
         ("/hub", &[text], "x", 415),
         ("/hub", &[JSON, JSON], &message("x"), 400),
         ("/hub", &[JSON], "nonsense", 400),

@@ -54,11 +54,11 @@ fn subscriptions_are_read() {
 #[test]
 fn unsubscriptions_ignore_what_is_not_theirs() {
     // Item 5.
-    let expected = Ok("unsubscribe http://t.example/ http://s.example/cb");
-    check(&format!("{PAIR}&hub.mode=unsubscribe"), expected);
-    check(&format!("{PAIR}&hub.mode=unsubscribe&hub.lease_seconds=garbage&hub.lease_seconds=%FF"), expected);
+    let expected = || Ok("unsubscribe http://t.example/ http://s.example/cb");
+    check(&format!("{PAIR}&hub.mode=unsubscribe"), expected());
+    check(&format!("{PAIR}&hub.mode=unsubscribe&hub.lease_seconds=garbage&hub.lease_seconds=%FF"), expected());
     let secret = "x".repeat(500);
-    check(&format!("{PAIR}&hub.mode=unsubscribe&hub.secret={secret}"), expected);
+    check(&format!("{PAIR}&hub.mode=unsubscribe&hub.secret={secret}"), expected());
 }
 
 #[test]
@@ -181,7 +181,16 @@ fn posts_are_told_apart() {
     check(Some("application/json;charset=utf-8"), None, Ok(Kind::Message));
     check(Some("application/json"), Some("topic=http://t/%3Fa"), raw.clone());
     check(Some("text/xml"), Some("key=k&topic=http%3A//t/%3Fa"), raw.clone());
-    check(None, Some("topic=http://t/?a"), raw);
+    check(None, Some("topic=http://t/?a"), raw.clone());
+    check(None, Some("topic=http://t/?a&key=k&timestamp=t&seq=1&nonce=2&signature=x"), raw.clone());
+    // What stands before a topic, or beside one that is encoded, was never a part of it.
+    check(None, Some("b=2&topic=http://t/?a"), raw.clone());
+    check(None, Some("topic=http://t/%3Fa&b=2"), raw);
+    let torn = |name: &str| Err(Refusal::NotEncoded { name: name.to_owned() });
+    check(None, Some("topic=http://t/?a=1&b=2"), torn("b"));
+    check(Some("application/json"), Some("key=k&topic=http://t/?a=1&seq=1&b"), torn("b"));
+    check(None, Some("topic=http://t/?a=1&b%0Ac=2"), torn("b\\nc"));
+    check(None, Some(&format!("topic=http://t/?a=1&{}=2", "b".repeat(100))), torn(&"b".repeat(40)));
     check(Some("text/xml"), None, Err(Refusal::BodyType));
     check(None, None, Err(Refusal::BodyType));
     check(None, Some("topic="), Err(Refusal::Url { field: "topic", fault: AddressFault::Empty }));
@@ -201,6 +210,11 @@ fn refusals_are_sentences_with_a_class() {
     );
     check(Refusal::NeedsSecret, RefusalClass::Policy, "hub.secret is required at this hub");
     check(Refusal::BodyTooLong { bytes_max: 9 }, RefusalClass::TooLong, "the body is longer than 9 octets");
+    check(
+        Refusal::NotEncoded { name: "b".to_owned() },
+        RefusalClass::Malformed,
+        "topic: percent-encode the URL (& as %26); `b` is no field of this request",
+    );
     assert_eq!(Refusal::BodyType.class(), RefusalClass::BodyType);
 }
 
