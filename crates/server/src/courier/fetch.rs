@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, Method};
-use stentor_delivery::SendFault;
+use stentor_delivery::{SendFault, WaitFault};
 use stentor_websub::message::{Fetch, FetchFault, FetchOutcome, Redirects, Step};
 use stentor_websub::options::FetchOptions;
 use tokio::time::Instant;
@@ -21,7 +21,11 @@ pub async fn fetch(courier: &Courier, fetch: &Fetch, options: &FetchOptions) -> 
         let answer = match courier.send(get(redirects.url(), deadline, options)).await {
             Return::Answered(answer) => answer,
             Return::NotSent(SendFault::Address) => return FetchOutcome::Failed(FetchFault::Blocked),
-            Return::NotSent(_) | Return::NoAnswer(_) => return FetchOutcome::Failed(FetchFault::Silence),
+            Return::NoAnswer(WaitFault::Reset) => return FetchOutcome::Failed(FetchFault::Broken),
+            Return::NoAnswer(WaitFault::Malformed) => return FetchOutcome::Failed(FetchFault::Malformed),
+            Return::NotSent(_) | Return::NoAnswer(WaitFault::Timeout) => {
+                return FetchOutcome::Failed(FetchFault::Silence);
+            }
             Return::TooLong => return FetchOutcome::Failed(FetchFault::TooLong),
         };
         // A URL is ASCII; a field that is not leads nowhere, like one that is missing.

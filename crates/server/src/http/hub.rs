@@ -20,7 +20,7 @@ use stentor_websub::message::{Refusal, RefusalClass};
 use stentor_websub::request::{self, Kind};
 
 use super::intake;
-use super::push::{Conditions, head};
+use super::push::{Conditions, head, visible};
 use super::reply::{self, Reply, empty};
 use super::serve::Client;
 use crate::fanout::shard::Shard;
@@ -29,6 +29,9 @@ use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 
 /// Header fields of a request that its authenticator gets to see: far more than a request needs.
 const FIELDS_MAX: usize = 128;
+
+/// What may be asked for with which method.
+const METHODS: &str = "POST, OPTIONS";
 
 /// A hub on a path.
 #[derive(Debug)]
@@ -113,6 +116,7 @@ impl From<PublishFault> for Denial {
         let status = match &fault {
             PublishFault::Fetch(FetchFault::Blocked) => 403,
             PublishFault::Fetch(FetchFault::TooLong) => 413,
+            PublishFault::Fetch(FetchFault::Broken | FetchFault::Malformed) => 502,
             PublishFault::Fetch(FetchFault::Silence) => 504,
             PublishFault::Fetch(_) => 422,
             PublishFault::Store(error) => match error {
@@ -149,7 +153,7 @@ impl HubService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Reply {
         let conditions = self.conditions();
         let conditions = conditions.as_deref();
-        if let Some(reply) = conditions.and_then(|one| one.preflight(request.method(), request.headers())) {
+        if let Some(reply) = conditions.and_then(|one| one.preflight(request.method(), request.headers(), METHODS)) {
             return reply;
         }
         let origin = conditions.and_then(|one| one.origin_to_share(request.headers()));
@@ -179,6 +183,10 @@ impl HubService {
         if request.headers().get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity") {
             // What is distributed is what came, and nobody would be told how it is packed.
             return Err(Denial::new(415, "Content-Encoding is not taken: send the content as it is"));
+        }
+        if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(|value| !is_chunked(value)) {
+            // RFC 9112 section 6.1. Taken as it is, compressed octets would be distributed as if they were the content.
+            return Err(Denial::new(501, "Transfer-Encoding: no other coding than chunked is taken"));
         }
         match Kind::of(content_type.as_deref(), request.uri().query())? {
             Kind::Form => self.form(content_type.as_deref(), request, gate, client, shard).await,
@@ -374,7 +382,7 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Denial> {
         return Err(Denial::new(400, "Idempotency-Key is given twice"));
     }
     let Some(value) = first else { return Ok(None) };
-    let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
+    let key = visible(value).and_then(|text| IdempotencyKey::parse(text).ok());
     let sentence = "Idempotency-Key has to have 1 to 255 visible ASCII characters";
     key.map(Some).ok_or_else(|| Denial::new(400, sentence))
 }
@@ -390,6 +398,10 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Denial> {
             Err(_) => Err(Denial::new(400, "Content-Type has octets that a media type has not")),
         },
     }
+}
+
+fn is_chunked(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 fn asked<B>(request: &Request<B>, body: Bytes, client: &Client) -> Result<Asked, Denial> {
@@ -455,7 +467,10 @@ mod tests {
         check(PublishFault::Store(StoreError::TooLarge("the content")).into(), 413);
         check(PublishFault::Fetch(FetchFault::Blocked).into(), 403);
         check(PublishFault::Fetch(FetchFault::Status(404)).into(), 422);
+        check(PublishFault::Fetch(FetchFault::Broken).into(), 502);
+        check(PublishFault::Fetch(FetchFault::Malformed).into(), 502);
         check(PublishFault::Fetch(FetchFault::Silence).into(), 504);
+        assert!(Denial::from(PublishFault::Fetch(FetchFault::TooLong)).sentence.starts_with("contentUrl "));
         let hidden = Denial::from(PublishFault::Store(StoreError::ReadOnly("/secret/path is damaged".into())));
         assert!(!hidden.sentence.contains("secret"), "{}", hidden.sentence);
     }

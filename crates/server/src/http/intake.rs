@@ -119,7 +119,7 @@ async fn collect(incoming: &mut Incoming, limit: usize, client: &Client) -> Resu
 }
 
 fn check(length: usize, limit: usize) -> Result<(), Refusal> {
-    if length > limit { Err(Refusal::too_large(length as u64, limit)) } else { Ok(()) }
+    if length > limit { Err(Refusal::too_large(limit)) } else { Ok(()) }
 }
 
 /// The next piece of the body; nothing at its end.

@@ -29,6 +29,9 @@ use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm, Way};
 
+/// The methods that the pusher and the caller take.
+const METHODS: &str = "POST, PUT, OPTIONS";
+
 /// Items of a batch that are published before other tasks of the thread have their turn.
 const BATCH_TURN_ITEMS: usize = 64;
 
@@ -78,15 +81,17 @@ impl Conditions {
     }
 
     /// The answer to a browser that asks before it posts; nothing for other requests.
-    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+    ///
+    /// `methods` are those that the service takes.
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap, methods: &'static str) -> Option<Reply> {
         if method != Method::OPTIONS {
             return None;
         }
         let mut reply = reply::json(204, Bytes::new());
         let out = reply.headers_mut();
-        out.insert(header::ALLOW, HeaderValue::from_static("POST, PUT, OPTIONS"));
+        out.insert(header::ALLOW, HeaderValue::from_static(methods));
         if self.allowed_origin(headers).is_some() {
-            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, PUT, OPTIONS"));
+            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
             out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
         }
         Some(reply)
@@ -157,7 +162,7 @@ impl Submitter {
     ) -> Reply {
         let conditions = self.conditions();
         let origin = conditions.origin_to_share(request.headers());
-        let mut reply = match conditions.preflight(request.method(), request.headers()) {
+        let mut reply = match conditions.preflight(request.method(), request.headers(), METHODS) {
             Some(reply) => reply,
             None => post(&conditions.gate, request).await,
         };
@@ -368,9 +373,14 @@ impl PushService {
 /// The `Idempotency-Key`, which means something on logged topics only.
 fn idempotency(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= 255);
+    let text = visible(value).filter(|text| !text.is_empty() && text.len() <= 255);
     let refusal = || Refusal::new(RefusalKind::Malformed, "must have 1 to 255 visible ASCII characters");
     text.map(Some).ok_or_else(|| refusal().at("Idempotency-Key"))
+}
+
+/// The value of a field that has nothing but visible ASCII characters: no blank and no tab, which some clients would cut off.
+pub(super) fn visible(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_graphic()))
 }
 
 fn ending(outcome: &Result<Outcome, Refusal>) -> Ending<'_> {

@@ -47,7 +47,7 @@ pub enum PublishFault {
 impl fmt::Display for PublishFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fetch(fault) => fault.fmt(f),
+            Self::Fetch(fault) => write!(f, "contentUrl {fault}"),
             // What exactly failed is for the log, not for publishers.
             Self::Store(StoreError::Full(Limit::Disk)) => f.write_str("the hub's disk is full; nothing was published"),
             Self::Store(StoreError::Full(limit)) => {

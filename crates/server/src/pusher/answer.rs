@@ -145,9 +145,18 @@ impl Refusal {
         Self { kind, error: Cow::Owned(uri.to_owned()), detail }
     }
 
-    /// A body of `length` octets where `limit` are allowed.
+    /// A body of more than `limit` octets; how many it has is not known before its end, which nobody waits for.
     #[must_use]
-    pub fn too_large(length: u64, limit: usize) -> Self {
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            RefusalKind::TooLarge,
+            format!("the request body is too long: it has more than the {limit} octets that this service accepts"),
+        )
+    }
+
+    /// A body of `length` octets, as announced or counted, where `limit` are allowed.
+    #[must_use]
+    pub fn too_large_at(length: u64, limit: usize) -> Self {
         Self::new(
             RefusalKind::TooLarge,
             format!("the request body is too long: {length} octets, and this service accepts at most {limit}"),

@@ -318,7 +318,7 @@ impl Gate {
 }
 
 fn fits(length: u64, limit: usize) -> Result<(), Refusal> {
-    if length > limit as u64 { Err(Refusal::too_large(length, limit)) } else { Ok(()) }
+    if length > limit as u64 { Err(Refusal::too_large_at(length, limit)) } else { Ok(()) }
 }
 
 fn integer(raw: &[u8], name: &'static str) -> Result<Vec<u8>, Refusal> {

@@ -662,6 +662,10 @@ async fn content_is_fetched_through_redirects() {
         check(vec![to("/b"), Act::Hang], &["/a?x", "/b"], Err(FetchFault::Silence)).await;
         check(vec![Act::Drip("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")], &["/a?x"], Ok("200  xxxxxxxxx")).await;
         check(vec![Act::Drip("HTTP/1.1 200 OK\r\nX: ")], &["/a?x"], Err(FetchFault::Silence)).await;
+        let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_vec();
+        check(vec![Act::Last(cut)], &["/a?x"], Err(FetchFault::Broken)).await;
+        check(vec![Act::Reset], &["/a?x"], Err(FetchFault::Broken)).await;
+        check(vec![say("SSH-2.0-OpenSSH\r\n\r\n")], &["/a?x"], Err(FetchFault::Malformed)).await;
     })
     .await;
 }

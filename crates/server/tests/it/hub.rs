@@ -10,7 +10,7 @@ use stentor_model::Secret;
 use stentor_websub::signature::{Judgement, verify};
 
 use crate::house::{Node, start, web};
-use crate::http::{Reply, request};
+use crate::http::{Reply, head, request};
 use crate::receiver::{Got, Receiver, Say, polite};
 
 pub(crate) const TOPIC: &str = "https://example.com/feed";
@@ -161,7 +161,7 @@ async fn messages_of_the_reference_are_distributed() {
     assert_eq!(found[3], ("text/x", b"instead".to_vec()));
     // The error page reaches nobody, and nothing is appended.
     let gone = send(&node, "/hub", &[JSON], message(json!({"contentUrl": content.url("/gone")})).as_bytes()).await;
-    assert_eq!((gone.status, gone.text()), (422, "the content's URL answered with status 404\n"));
+    assert_eq!((gone.status, gone.text()), (422, "contentUrl answered with status 404\n"));
     publish(&node, "the end").await;
     assert_eq!(receiver.posts(5).await[4].text(), "the end");
 }
@@ -191,7 +191,7 @@ async fn fetched_content_keeps_its_place_and_is_fetched_once() {
     }
     assert_eq!(content.all().len(), 2, "one that failed, and one for all");
     let long = send(&node, "/hub", &[JSON], message("/long").as_bytes()).await;
-    assert_eq!((long.status, long.text()), (413, "the content is longer than this hub takes\n"));
+    assert_eq!((long.status, long.text()), (413, "contentUrl has longer content than this hub takes\n"));
     let large = send(&node, &format!("/hub?topic={TOPIC}"), &[], &[b'x'; 2001]).await;
     assert_eq!(large.status, 413, "{}", large.text());
     assert_eq!(publish(&node, "the end").await["sequence"], 3);
@@ -491,12 +491,24 @@ async fn what_is_wrong_with_a_request_is_said() {
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentBase64": "?"}).to_string(), 400, "contentBase64").await;
     check("/hub", &[JSON], &json!({"topic": TOPIC, "contentUrl": "there"}).to_string(), 400, "contentUrl").await;
     check("/hub?topic=x", &[], "x", 400, "topic").await;
+    check("/hub?topic=http://e.com/?a=1&b=2", &[], "x", 400, "topic: percent-encode the URL").await;
     let topic = format!("/hub?topic={TOPIC}");
+    for key in ["a b", "a\tb", "\u{e9}", &"x".repeat(256)] {
+        check(&topic, &[("Idempotency-Key", key)], "x", 400, "Idempotency-Key").await;
+    }
     check(&topic, &[("Content-Encoding", "gzip")], "x", 415, "Content-Encoding").await;
     check(&topic, &[("Content-Type", "x")], "x", 400, "Content-Type").await;
     check("/hub", &[JSON], r#"{"topic": "http://a/", "topic": "http://b/"}"#, 400, "topic is given twice").await;
     let mut http = node.http().await;
     assert_eq!(http.get("/hub").await.status, 405);
+    http.send(head("OPTIONS", "/hub", &[])).await;
+    let reply = http.reply().await;
+    assert_eq!((reply.status, reply.header("allow")), (204, Some("POST, OPTIONS")));
+    for (coding, status) in [("gzip, chunked", 501), ("Chunked", 202)] {
+        let mut http = node.http().await;
+        http.send(head("POST", &topic, &[("Transfer-Encoding", coding)]) + "1\r\nx\r\n0\r\n\r\n").await;
+        assert_eq!(http.reply().await.status, status, "{coding}");
+    }
 }
 
 #[tokio::test]

@@ -49,8 +49,12 @@ impl fmt::Debug for FetchOutcome {
 pub enum FetchFault {
     /// The status is not 2xx. An error page is never sent on.
     Status(u16),
-    /// No connection, a broken one, or no answer in time.
+    /// No connection, or no answer in time.
     Silence,
+    /// The connection ended before the whole answer was there.
+    Broken,
+    /// What came is not HTTP.
+    Malformed,
     /// The guard lets nobody talk to it.
     Blocked,
     /// The body is longer than `fetch_bytes_max`.
@@ -66,21 +70,24 @@ pub enum FetchFault {
 impl FetchFault {
     /// Whether it may be different a little later.
     const fn is_passing(self) -> bool {
-        matches!(self, Self::Silence | Self::Status(408 | 425 | 429 | 500..=599))
+        matches!(self, Self::Silence | Self::Broken | Self::Malformed | Self::Status(408 | 425 | 429 | 500..=599))
     }
 }
 
 impl fmt::Display for FetchFault {
+    /// What is to be said behind the name of the URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "the content's URL answered with status {status}"),
-            Self::Silence => f.write_str("the content's URL did not answer"),
-            Self::Blocked => f.write_str("the content's URL is not one that this hub talks to"),
-            Self::TooLong => f.write_str("the content is longer than this hub takes"),
-            Self::TooManyRedirects => f.write_str("the content's URL redirects too often"),
-            Self::Encoded => f.write_str("the content's URL answered with a Content-Encoding that was not asked for"),
-            Self::BadRedirect => f.write_str("the content's URL redirects to nowhere"),
-        }
+        f.write_str(match self {
+            Self::Status(status) => return write!(f, "answered with status {status}"),
+            Self::Silence => "cannot be reached, or did not answer in time",
+            Self::Broken => "ended the connection before its answer was complete",
+            Self::Malformed => "answered with something that is not HTTP",
+            Self::Blocked => "is not a URL that this hub talks to",
+            Self::TooLong => "has longer content than this hub takes",
+            Self::TooManyRedirects => "redirects too often",
+            Self::Encoded => "answered with a Content-Encoding that was not asked for",
+            Self::BadRedirect => "redirects to nowhere",
+        })
     }
 }
 
@@ -203,6 +210,8 @@ mod tests {
             (answered(500, None), Settlement::Retry(Duration::from_secs(1))),
             (answered(429, None), Settlement::Retry(Duration::from_secs(1))),
             (failed(FetchFault::Silence), Settlement::Retry(Duration::from_secs(1))),
+            (failed(FetchFault::Broken), Settlement::Retry(Duration::from_secs(1))),
+            (failed(FetchFault::Malformed), Settlement::Retry(Duration::from_secs(1))),
             (failed(FetchFault::Blocked), Settlement::Dead(FetchFault::Blocked)),
             (failed(FetchFault::TooManyRedirects), Settlement::Dead(FetchFault::TooManyRedirects)),
             (too_long, Settlement::Dead(FetchFault::TooLong)),

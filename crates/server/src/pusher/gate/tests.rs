@@ -234,8 +234,9 @@ fn the_body_limit_is_inclusive_and_holds_for_both_lengths() {
         check("real", gate.verify("", BODY, at(NOW)), status, None);
         check("chunked", gate.admit(&post()), 0, None);
     }
-    let refusal = Refusal::too_large(8193, 8192);
+    let refusal = Refusal::too_large_at(8193, 8192);
     assert!(refusal.error().contains("8193") && refusal.error().contains("8192"));
+    assert!(Refusal::too_large(8192).error().contains("more than the 8192 octets"));
 }
 
 fn post() -> Head<'static> {
