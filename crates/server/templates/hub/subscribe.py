@@ -2,13 +2,15 @@
 
 Where a hub wants a bearer token, it is taken from the environment variable HUB_TOKEN.
 
-Nothing but the topic's URL has to be known: the topic says which hub it has. Ctrl-C unsubscribes.
+Nothing but the topic's URL has to be known: the topic says which hub it has. Ctrl-C unsubscribes. With a PORT, Ctrl-C only
+leaves: what is published meanwhile waits until the program is started with the same PORT again, as the same subscriber.
 """
 
 import collections
 import hashlib
 import hmac
 import http.server
+import json
 import os
 import re
 import secrets
@@ -21,13 +23,9 @@ import urllib.request
 # The node is called directly, whatever proxy the environment names.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# Only the hub is told the path and the secret, so that nobody else can call or sign.
-PATH = "/webhook/" + secrets.token_urlsafe(16)
-SECRET = secrets.token_urlsafe(16)
-
 
 class Callback(http.server.BaseHTTPRequestHandler):
-    """What the hub calls. `topic`, `wanted` and `confirmed` are set below."""
+    """What the hub calls. `topic`, `place`, `secret`, `wanted` and `confirmed` are set below."""
 
     protocol_version = "HTTP/1.1"
     # A hub tries again when it got no answer, so that a publication may come twice. The last thousand are known again.
@@ -38,7 +36,7 @@ class Callback(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         fields = dict(urllib.parse.parse_qsl(url.query))
         mode, topic = fields.get("hub.mode"), fields.get("hub.topic")
-        if url.path != PATH or topic != self.topic:
+        if url.path != self.place or topic != self.topic:
             return self.answer(404)
         if mode == "denied":
             print("The hub denies the subscription: {}".format(fields.get("hub.reason", "without a reason")), flush=True)
@@ -48,14 +46,14 @@ class Callback(http.server.BaseHTTPRequestHandler):
         self.answer(200, fields["hub.challenge"])
         self.confirmed.set()
         if mode == "subscribe":
-            print("Subscribed for {} seconds; Ctrl-C ends it".format(fields.get("hub.lease_seconds")), flush=True)
+            print("Subscribed for {} seconds; {}".format(fields.get("hub.lease_seconds"), self.end), flush=True)
 
     def do_POST(self):
         """A webhook. The hub sends the next one when this one is answered, so that they come in order."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path != PATH:
+        if self.path != self.place:
             return self.answer(404)
-        if is_genuine(self.headers.get("X-Hub-Signature", ""), body):
+        if is_genuine(self.headers.get("X-Hub-Signature", ""), self.secret, body):
             publication = self.headers.get("Stentor-Publication")
             if publication not in self.seen:
                 self.seen.append(publication)
@@ -77,12 +75,12 @@ class Callback(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def is_genuine(header, body):
+def is_genuine(header, secret, body):
     """Whether the signature, `method=hex`, was made with our secret."""
     method, _, digits = header.partition("=")
     if method not in ("sha1", "sha256", "sha384", "sha512"):
         return False
-    expected = hmac.new(SECRET.encode("ascii"), body, getattr(hashlib, method)).hexdigest()
+    expected = hmac.new(secret.encode("ascii"), body, getattr(hashlib, method)).hexdigest()
     return hmac.compare_digest(expected, digits)
 
 
@@ -100,10 +98,28 @@ def discover(topic):
     return links["hub"], links.get("self", topic)
 
 
+def known(port):
+    """The path of our callback and our secret, as a file keeps them for each port.
+
+    Only the hub is told, so that nobody else can call or sign. The hub knows a subscription by its callback: with the same
+    one it is renewed, and what waits for it comes.
+    """
+    made = {"path": "/webhook/" + secrets.token_urlsafe(16), "secret": secrets.token_urlsafe(16)}
+    if port:
+        name = "subscriber-{}.json".format(port)
+        try:
+            with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(made, file)
+        except FileExistsError:
+            with open(name) as file:
+                made = json.load(file)
+    return made["path"], made["secret"]
+
+
 def ask(hub, mode, topic, callback):
     fields = {"hub.mode": mode, "hub.topic": topic, "hub.callback": callback}
     if mode == "subscribe":
-        fields["hub.secret"] = SECRET
+        fields["hub.secret"] = Callback.secret
     request = urllib.request.Request(hub, urllib.parse.urlencode(fields).encode("ascii"))
     if "HUB_TOKEN" in os.environ:
         request.add_header("Authorization", "Bearer " + os.environ["HUB_TOKEN"])
@@ -117,14 +133,18 @@ def ask(hub, mode, topic, callback):
 def main(topic="http://127.0.0.1:8080/topics/news", port="0"):
     hub, topic = discover(topic)
     Callback.topic, Callback.wanted, Callback.confirmed = topic, "subscribe", threading.Event()
+    Callback.place, Callback.secret = known(int(port))
+    Callback.end = "Ctrl-C leaves, and it goes on" if int(port) else "Ctrl-C ends it"
     server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Callback)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    callback = "http://127.0.0.1:{}{}".format(server.server_address[1], PATH)
+    callback = "http://127.0.0.1:{}{}".format(server.server_address[1], Callback.place)
     ask(hub, "subscribe", topic, callback)
     try:
         # A subscription ends with its lease; a program that runs for longer asks again in time.
         threading.Event().wait()
     except KeyboardInterrupt:
+        if int(port):
+            return print("Left; what is published waits for the next start with the port {}".format(port))
         Callback.wanted, Callback.confirmed = "unsubscribe", threading.Event()
         ask(hub, "unsubscribe", topic, callback)
         print("Unsubscribed" if Callback.confirmed.wait(5) else "The hub did not ask whether to unsubscribe")
