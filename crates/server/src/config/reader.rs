@@ -283,13 +283,8 @@ impl<'a> Dict<'a> {
     pub(super) fn take_even_null(&mut self, key: &'static str) -> Option<Cursor<'a>> {
         let found = self.take_here(key);
         let Some(section) = &mut self.section else { return found };
-        match (found, section.take_here(key)) {
-            (Some(found), Some(twin)) => {
-                twin.fault("is also beside this section; write it once");
-                Some(found)
-            }
-            (found, twin) => found.or(twin),
-        }
+        let twin = section.take_here(key);
+        one_of(found, twin, || "is also beside this section; write it once".to_owned())
     }
 
     fn take_here(&mut self, key: &'static str) -> Option<Cursor<'a>> {
@@ -301,13 +296,8 @@ impl<'a> Dict<'a> {
         if self.spelling == Spelling::Snake || camel == key {
             return found;
         }
-        match (found, self.remove(&camel)) {
-            (Some(found), Some(twin)) => {
-                twin.fault(format!("is '{key}' in another spelling, and both are there; write one of them"));
-                Some(found)
-            }
-            (found, twin) => found.or(twin),
-        }
+        let twin = self.remove(&camel);
+        one_of(found, twin, || format!("is '{key}' in another spelling, and both are there; write one of them"))
     }
 
     /// A required key.
@@ -410,8 +400,26 @@ impl<'a> Dict<'a> {
     }
 }
 
+/// The one that is there of two places for the same key, of which null is as good as absent.
+fn one_of<'a>(
+    found: Option<Cursor<'a>>,
+    twin: Option<Cursor<'a>>,
+    sentence: impl FnOnce() -> String,
+) -> Option<Cursor<'a>> {
+    match (found, twin) {
+        (Some(found), Some(twin)) if found.node.value == Value::Null => Some(twin),
+        (Some(found), Some(twin)) => {
+            if twin.node.value != Value::Null {
+                twin.fault(sentence());
+            }
+            Some(found)
+        }
+        (found, twin) => found.or(twin),
+    }
+}
+
 /// `max_lease_seconds` as `maxLeaseSeconds`.
-fn camel_case(key: &str) -> String {
+pub(super) fn camel_case(key: &str) -> String {
     let mut words = key.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |mut camel, word| {

@@ -129,7 +129,7 @@ fn own_url(dict: &Dict<'_>, written: Option<&Cursor<'_>>, key: &str, scope: Scop
 }
 
 fn publish(cursor: &Cursor<'_>, scope: Scope<'_, '_>) -> Option<GateOptions> {
-    let gate = gate::read(cursor.dict()?, scope.tls);
+    let gate = gate::read(cursor.dict()?.in_both_spellings(), scope.tls);
     let open = gate.key.is_none() && gate.require_ip.is_none();
     if open && scope.endpoint.is_some_and(|endpoint| !endpoint.is_loopback()) {
         cursor.advise("everybody who reaches this path may publish; set 'key' and 'secret', or 'require_ip'");

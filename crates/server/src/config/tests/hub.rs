@@ -160,6 +160,36 @@ fn every_option_in_both_spellings() {
 }
 
 #[test]
+fn gates_in_both_spellings() {
+    let check = |snake: &str, camel: &str| {
+        let gate = |text: &str| hub(&format!(r#", "publish": {{{text}}}"#)).publish;
+        assert_eq!(gate(snake), gate(camel), "{camel}");
+        assert_ne!(gate(camel), gate(""), "{camel}");
+    };
+    check(r#""post_body_limit": 9"#, r#""postBodyLimit": 9"#);
+    check(r#""timestamp_delta_limit": 9"#, r#""timestampDeltaLimit": 9"#);
+    check(r#""require_ip": ["::1"]"#, r#""requireIp": ["::1"]"#);
+    check(r#""require_tls": true"#, r#""requireTls": true"#);
+    check(r#""trusted_proxies": ["::1"]"#, r#""trustedProxies": ["::1"]"#);
+}
+
+#[test]
+fn null_is_as_good_as_absent() {
+    let expect = hub(r#", "default_lease_seconds": 300"#);
+    for text in [
+        r#", "default_lease_seconds": null, "defaultLeaseSeconds": 300"#,
+        r#", "default_lease_seconds": 300, "defaultLeaseSeconds": null"#,
+    ] {
+        assert_eq!(hub(text), expect, "{text}");
+        let beside = r#""h": {"type": "websub-hub", "default_lease_seconds": null,
+            "options": {"hub_url": "https://e.org/h", "defaultLeaseSeconds": 300}}"#;
+        let config = sound(&node("", PUBLIC, beside));
+        let PathConfig::WebSubHub(found) = &paths(&config)[0].1 else { panic!("hub") };
+        assert_eq!(**found, expect);
+    }
+}
+
+#[test]
 fn options_arrive_where_they_belong() {
     let found = hub(r#", "name": "shop", "minLeaseSeconds": 10, "max_lease_seconds": 3600, "deliveryRetries": 3,
         "signatureAlgorithm": "sha256", "subscriptionSecurity": "https", "none_result": "reject",
