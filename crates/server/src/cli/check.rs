@@ -47,8 +47,15 @@ pub(super) fn read(source: &Source, dir: &Path) -> Report {
         Source::File(path) if !faults.is_empty() => std::fs::read_to_string(path).unwrap_or_default(),
         _ => String::new(),
     };
+    let syntax = match source {
+        Source::File(path) => Syntax::of(path),
+        Source::Embedded => Syntax::Yaml,
+    };
     report.faults.extend(faults.into_iter().map(|fault| {
-        let fault = fault.in_configuration(&text);
+        let mut fault = fault.in_configuration(&text);
+        if fault.file.is_none() && fault.line == 0 {
+            fault.line = config::line_of(&text, syntax, &fault.path);
+        }
         let file = fault.file.map_or_else(|| file.clone(), |path| path.display().to_string());
         Fault { file, line: fault.line, path: fault.path, message: fault.message }
     }));

@@ -16,6 +16,7 @@ mod limits;
 pub mod network;
 mod node;
 mod path;
+mod place;
 mod reader;
 mod realm;
 mod store;
@@ -36,6 +37,7 @@ pub use hub::{
 pub use limits::LimitsConfig;
 pub use node::{NodeConfig, RouterConfig};
 pub use path::{JsonOptions, PathConfig, PublisherKind, StaticOptions};
+pub use place::line_of;
 pub use realm::{Match, PermissionConfig, RealmConfig, RealmOptions, RequestIds, RoleConfig, UriCheck};
 pub use store::{StoreConfig, StoreKind};
 pub use transport::{TransportConfig, TransportKind, WebOptions};
@@ -163,12 +165,15 @@ pub fn parse(text: &str, syntax: Syntax, file: &str, surroundings: &Surroundings
     Report { config, faults: found.faults, warnings: found.warnings, advice: found.advice }
 }
 
-fn interpret(text: &str, syntax: Syntax, cx: &reader::Context<'_>) -> Option<NodeConfig> {
-    let tree = match syntax {
+fn grow(text: &str, syntax: Syntax) -> Result<tree::Node, tree::SyntaxError> {
+    match syntax {
         Syntax::Json => json::parse(text),
         Syntax::Yaml => yaml::parse(text),
-    };
-    match tree {
+    }
+}
+
+fn interpret(text: &str, syntax: Syntax, cx: &reader::Context<'_>) -> Option<NodeConfig> {
+    match grow(text, syntax) {
         // The tree lives only here; what comes out owns its data.
         Ok(tree) => node::read(&tree, cx),
         Err(error) => {

@@ -35,7 +35,7 @@ use self::goal::{Goal, Goals};
 pub use self::parcel::{Answer, AnswerLimit, Parcel, Return};
 use self::pool::Pool;
 pub use self::resolve::{Addresses, Resolve, SystemResolver};
-pub use self::roots::roots;
+pub use self::roots::{authorities, roots};
 use crate::clock::Clock;
 
 /// What a courier is told once.

@@ -24,17 +24,23 @@ pub fn roots(extra: Option<&Path>) -> Result<RootCertStore, String> {
         tracing::debug!(ignored, "certificates of the system are not understood");
     }
     if let Some(file) = extra {
-        let wrong = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", file.display());
-        let before = store.len();
-        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-            let certificate = certificate.map_err(|error| wrong(&error))?;
-            store.add(certificate).map_err(|error| wrong(&error))?;
-        }
-        if store.len() == before {
-            return Err(format!("{} holds no certificate in PEM form", file.display()));
-        }
+        store.roots.extend(authorities(file)?.roots);
     }
     Ok(store)
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// A sentence that names the file when it cannot be read or holds no certificate.
+pub fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let wrong = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        store.add(certificate).map_err(|error| wrong(&error))?;
+    }
+    if store.is_empty() { Err(format!("{} holds no certificate in PEM form", file.display())) } else { Ok(store) }
 }
 
 #[cfg(test)]

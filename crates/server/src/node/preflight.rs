@@ -1,5 +1,5 @@
 //! What a configuration names outside of itself, tried out before anything is started: certificates, interfaces, directories
-//! and the places of Unix sockets. Ports are not opened here; another process may hold one rightly while this one is checked.
+//! and the places of Unix sockets and of the store. Ports are not opened here; another process may hold one rightly while this one is checked.
 
 use std::net::ToSocketAddrs;
 use std::os::unix::fs::FileTypeExt;
@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::hubs::function_source;
 use super::tls;
 use crate::config::{
-    AuthenticatorConfig, EndpointConfig, FunctionConfig, IpVersion, NodeConfig, PathConfig, TransportConfig,
+    AuthenticatorConfig, EndpointConfig, FunctionConfig, IpVersion, NodeConfig, PathConfig, StoreKind, TransportConfig,
     TransportKind,
 };
+use crate::courier;
 use crate::sidecar::{self, Source};
 
 /// Octets of a Unix socket's path: `sun_path` has 108 with the zero behind it.
@@ -71,7 +72,35 @@ pub fn faults(config: &NodeConfig) -> Vec<Fault> {
             check(transport, &place, &mut faults);
         }
     }
+    let mut transports = config.routers.iter().flat_map(|router| &router.transports);
+    let has_hub = transports.any(|one| matches!(&one.kind, TransportKind::Web { paths, .. } if has_hub(paths)));
+    if let StoreKind::Sqlite { path } = &config.store.kind
+        && has_hub
+        && let Err(message) = store_path(path)
+    {
+        faults.push(("store.path".to_owned(), message).into());
+    }
     faults
+}
+
+/// Without a hub the store is not opened.
+fn has_hub(paths: &[(String, PathConfig)]) -> bool {
+    paths.iter().any(|(_, service)| match service {
+        PathConfig::WebSubHub(_) => true,
+        PathConfig::Nested { paths } => has_hub(paths),
+        _ => false,
+    })
+}
+
+/// Whether a store can be here. It is not opened: closing it again would give up the locks of a node that is this process.
+fn store_path(path: &Path) -> Result<(), String> {
+    if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        return Err(format!("the directory of {} is not there", path.display()));
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(format!("{} is no file", path.display())),
+        _ => Ok(()),
+    }
 }
 
 fn check(transport: &TransportConfig, place: &str, faults: &mut Vec<Fault>) {
@@ -106,6 +135,9 @@ fn services(paths: &[(String, PathConfig)], place: &str, faults: &mut Vec<Fault>
                 faults.push((format!("{place}.url"), "must not have control characters".to_owned()).into());
             }
             PathConfig::WebSubHub(hub) => {
+                if let Some(Err(message)) = hub.certificate_authorities.as_deref().map(courier::authorities) {
+                    faults.push((format!("{place}.certificate_authorities"), message).into());
+                }
                 if let AuthenticatorConfig::Function(function) = &hub.authenticator {
                     faults.extend(code(function, &place).err());
                 }
@@ -180,6 +212,22 @@ mod tests {
             "'127.0.0.1' has no address of IP version 6"
         );
         assert!(resolve("[::1]", None).unwrap_err().contains("without brackets"));
+    }
+
+    #[test]
+    fn places_of_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |name: &str, expect: Option<&str>| match (store_path(&dir.path().join(name)), expect) {
+            (Ok(()), None) => {}
+            (Err(fault), Some(part)) => assert!(fault.contains(name) && fault.contains(part), "{fault}"),
+            (found, _) => panic!("{name}: {found:?}"),
+        };
+        std::fs::write(dir.path().join("old"), "").unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        check("new", None);
+        check("old", None);
+        check("folder", Some("is no file"));
+        check("missing/new", Some("directory"));
     }
 
     #[test]

@@ -236,6 +236,33 @@ fn check_names_each_fault_in_one_line() {
 }
 
 #[test]
+fn check_tries_out_what_a_hub_names() {
+    let dir = home(&json!({}));
+    let node_dir = dir.path().join(".stentor");
+    std::fs::write(node_dir.join("empty.pem"), "").unwrap();
+    std::fs::create_dir(node_dir.join("folder")).unwrap();
+    let check = |options: Value, store: &str, expect: Option<[&str; 2]>| {
+        let mut config = web(json!({"hub": {"type": "websub-hub", "options": options}}));
+        config["store"] = json!({"type": "sqlite", "path": store});
+        configure(dir.path(), &config);
+        let Some([place, part]) = expect else { return drop(run(dir.path(), &["check"], 0)) };
+        let (_, err) = run(dir.path(), &["check"], 2);
+        let line = err.lines().find(|line| line.starts_with("Error: ") && line.contains(place)).unwrap();
+        let (_, behind) = line.split_once("config.json:").unwrap();
+        let number: usize = behind.split(':').next().unwrap().parse().unwrap();
+        let text = std::fs::read_to_string(node_dir.join("config.json")).unwrap();
+        assert!(text.lines().nth(number - 1).unwrap().contains(part) && line.contains(part), "{line}");
+        let (_, err) = run(dir.path(), &["start"], 2);
+        assert!(err.contains("does not start"), "{err}");
+    };
+    check(json!({}), "new", None);
+    check(json!({}), "missing/new", Some(["store.path", "missing/new"]));
+    check(json!({}), "folder", Some(["store.path", "folder"]));
+    let authorities = json!({"certificateAuthorities": "empty.pem"});
+    check(authorities, "new", Some(["certificate_authorities", "empty.pem"]));
+}
+
+#[test]
 fn configurations_are_found_where_crossbar_has_them() {
     let dir = tempfile::tempdir().unwrap();
     // Without any, the embedded default would run.
