@@ -23,10 +23,51 @@ pub struct Question {
     pub http_version: String,
     /// The client's address, if it has one.
     pub client: Option<String>,
-    /// The header fields, names in lower case.
-    pub headers: Vec<(String, String)>,
+    /// The header fields.
+    pub fields: Fields,
     /// The form.
     pub body: Bytes,
+}
+
+/// Header fields as they go to a worker: of each, its name in lower case and the octets of its value, with the end of a line
+/// behind both. Neither can hold one.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(Vec<u8>);
+
+impl Fields {
+    /// The value of the first field of this name.
+    fn get(&self, wanted: &str) -> Option<&[u8]> {
+        let mut lines = self.0.split(|octet| *octet == b'\n');
+        while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+            if name == wanted.as_bytes() {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for Fields {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, fields: I) {
+        for (name, value) in fields {
+            for part in [name.as_ref().as_bytes(), value.as_ref()] {
+                self.0.extend_from_slice(part);
+                self.0.push(b'\n');
+            }
+        }
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut found = Self(Vec::with_capacity(512));
+        found.extend(fields);
+        found
+    }
 }
 
 #[derive(Serialize)]
@@ -42,12 +83,13 @@ struct Ask<'q> {
     /// The port of a client says nothing about who it is, and many a proxy does not tell it.
     client: Option<(&'q str, u16)>,
     server: Option<(&'q str, u16)>,
-    headers: &'q [(String, String)],
+    /// Octets of the tail that are header fields; behind them is the form.
+    fields: usize,
 }
 
 /// Appends a question.
 pub(super) fn ask(into: &mut BytesMut, id: u64, timeout: Duration, question: &Question) {
-    let host = question.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.as_str());
+    let host = question.fields.get("host").and_then(|host| std::str::from_utf8(host).ok());
     let text = serde_json::to_vec(&Ask {
         r#type: "ask",
         id,
@@ -59,9 +101,9 @@ pub(super) fn ask(into: &mut BytesMut, id: u64, timeout: Duration, question: &Qu
         http_version: &question.http_version,
         client: question.client.as_deref().map(|address| (address, 0)),
         server: host.map(|host| server(host, &question.scheme)),
-        headers: &question.headers,
+        fields: question.fields.octets().len(),
     });
-    frame::put(into, &text.expect("texts and numbers are always JSON"), &question.body);
+    frame::put(into, &text.expect("texts and numbers are always JSON"), &[question.fields.octets(), &question.body]);
 }
 
 fn server<'q>(host: &'q str, scheme: &str) -> (&'q str, u16) {
@@ -91,18 +133,18 @@ pub(super) fn hello(into: &mut BytesMut, options: &Options, table: &str, threads
         "threads": threads,
         "memory_bytes_max": options.memory_bytes_max,
     });
-    frame::put(into, text.to_string().as_bytes(), b"");
+    frame::put(into, text.to_string().as_bytes(), &[]);
 }
 
 /// Appends new code.
 pub(super) fn load(into: &mut BytesMut, generation: u64, file: &str, code: &str) {
     let text = serde_json::json!({"type": "load", "generation": generation, "file": file});
-    frame::put(into, text.to_string().as_bytes(), code.as_bytes());
+    frame::put(into, text.to_string().as_bytes(), &[code.as_bytes()]);
 }
 
 /// Appends the question whether somebody is there.
 pub(super) fn ping(into: &mut BytesMut) {
-    frame::put(into, br#"{"type":"ping","id":0}"#, b"");
+    frame::put(into, br#"{"type":"ping","id":0}"#, &[]);
 }
 
 /// What a worker says.

@@ -143,7 +143,11 @@ impl Function {
 }
 
 pub(crate) fn question(topic: &str, authorization: &str) -> Question {
-    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let fields = [
+        ("host", "hub.example:8443"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("authorization", authorization),
+    ];
     Question {
         topic: topic.to_owned(),
         method: "POST".to_owned(),
@@ -151,11 +155,7 @@ pub(crate) fn question(topic: &str, authorization: &str) -> Question {
         scheme: "https".to_owned(),
         http_version: "1.1".to_owned(),
         client: Some("192.0.2.7".to_owned()),
-        headers: vec![
-            field("host", "hub.example:8443"),
-            field("content-type", "application/x-www-form-urlencoded"),
-            field("authorization", authorization),
-        ],
+        fields: fields.into_iter().collect(),
         body: "hub.mode=subscribe&hub.topic=https%3A%2F%2Fexample.com%2Fa".into(),
     }
 }
