@@ -6,22 +6,22 @@ A function is asked far more often than it looks at everything that a request ha
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from fastapi import Request
 from starlette.datastructures import FormData
 
 
 class _Asked(Request):
+    # What the node has found in the form; it leaves some to Starlette.
+    _pairs: Any = None
+
     async def _get_form(self, **limits: Any) -> Any:
         """What `form` stands on. Starlette reads forms octet by octet, as they come over a network, which for one that is
         there as a whole takes as long as everything else that is done about a question."""
-        if self._form is None:
-            content_type = self.headers.get("content-type", "")
-            if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-                return await super()._get_form(**limits)
-            self._form = FormData(parse_qsl(self._body.decode("latin-1"), keep_blank_values=True))
-        return self._form
+        if self._form is None and self._pairs is not None:
+            self._form = FormData([(name, value) for name, value in self._pairs])
+        return self._form if self._form is not None else await super()._get_form(**limits)
 
 
 def request(message: dict[str, Any], tail: bytes) -> Request:
@@ -53,4 +53,5 @@ def request(message: dict[str, Any], tail: bytes) -> Request:
     found = _Asked(scope, receive)
     # As if the body had been read already: then it can be read before the form and behind it.
     found._body = body
+    found._pairs = message.get("form")
     return found

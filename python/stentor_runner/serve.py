@@ -34,7 +34,7 @@ _SWEEP_INTERVAL = 8
 _SWEEP_INTERVAL_OLD = 128
 
 # What is taken from the socket at once.
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 
 # Octets of a line as the node reads it, its end included; more is cut. See `crates/server/src/sidecar/output.rs`.
 _LOG_LINE_BYTES_MAX = 16_384
@@ -187,6 +187,8 @@ class Runner:
         self._connection = connection
         self._outlet = _Outlet(loop, connection)
         self._frames = wire.Frames()
+        # Made once: memory of this size comes from the kernel and goes back to it each time.
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         # What runs in the loop, by the number of its question, and when its time is over.
         self._tasks: dict[int, tuple[asyncio.Task[None], float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -200,15 +202,15 @@ class Runner:
     def readable(self) -> None:
         """Takes what has come."""
         try:
-            data = self._connection.recv(_READ_BYTES)
+            count = self._connection.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             # The node has gone. Threads that still run a function would keep the interpreter from ending.
             os._exit(0)
-        for message, tail in self._frames.feed(data):
+        for message, tail in self._frames.feed(bytes(self._buffer[:count])):
             kind = message["type"]
             if kind == "ask":
                 self._ask(message, tail)
