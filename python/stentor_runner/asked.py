@@ -5,23 +5,12 @@ A function is asked far more often than it looks at everything that a request ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import Request
 from starlette.datastructures import FormData
-
-
-class _Asked(Request):
-    # What the node has found in the form; it leaves some to Starlette.
-    _pairs: Any = None
-
-    async def _get_form(self, **limits: Any) -> Any:
-        """What `form` stands on. Starlette reads forms octet by octet, as they come over a network, which for one that is
-        there as a whole takes as long as everything else that is done about a question."""
-        if self._form is None and self._pairs is not None:
-            self._form = FormData([(name, value) for name, value in self._pairs])
-        return self._form if self._form is not None else await super()._get_form(**limits)
 
 
 def request(message: dict[str, Any], tail: bytes) -> Request:
@@ -50,8 +39,22 @@ def request(message: dict[str, Any], tail: bytes) -> Request:
     async def receive() -> dict[str, Any]:
         return parts.pop() if parts else {"type": "http.disconnect"}
 
-    found = _Asked(scope, receive)
+    found = Request(scope, receive)
     # As if the body had been read already: then it can be read before the form and behind it.
     found._body = body
-    found._pairs = message.get("form")
+    # The node leaves some forms to Starlette.
+    if "form" in message:
+        found._get_form = _reader_of(found, message["form"])
     return found
+
+
+def _reader_of(found: Request, pairs: list[list[str]]) -> Callable[..., Any]:
+    """What `form` stands on. Starlette reads forms octet by octet, as they come over a network, which for one that is there
+    as a whole takes as long as everything else that is done about a question; the node has read it already."""
+
+    async def read(**_: Any) -> Any:
+        if found._form is None:
+            found._form = FormData([(name, value) for name, value in pairs])
+        return found._form
+
+    return read

@@ -279,6 +279,33 @@ return AuthCredentials(['.*']), User('|'.join(map(str, seen)))";
 }
 
 #[tokio::test]
+async fn header_fields_are_octets() {
+    let body = "
+found = [value for name, value in request.scope['headers'] if name == b'x-name']
+assert found == [b'caf\\xe9', b'\\xff'] and request.headers['x-name'] == 'caf\\xe9', found
+return AuthCredentials(['.*']), User('octets')";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    let mut asked = question("https://example.com/a", "");
+    asked.fields.extend([("x-name", &b"caf\xe9"[..]), ("x-name", b"\xff")]);
+    assert_eq!(identity(function.sidecar.ask(asked).await), "octets");
+}
+
+#[tokio::test]
+async fn a_task_is_there_before_an_async_function_waits_for_anything() {
+    let body = "
+import asyncio
+task = asyncio.current_task()
+assert asyncio.get_running_loop() is task.get_loop() and not task.done()
+async with asyncio.Lock():
+    await asyncio.sleep(0)
+await asyncio.wait_for(asyncio.sleep(0), 1)
+assert asyncio.current_task() is task and await asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2)) == [1, 2]
+return AuthCredentials(['.*']), User('there')";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    assert_eq!(identity(function.ask().await), "there");
+}
+
+#[tokio::test]
 async fn the_context_lives_as_long_as_the_process_and_the_table_longer() {
     let body = "
 with context:
