@@ -325,9 +325,9 @@ async fn listen(desk: Rc<Desk>, mut commands: mpsc::Receiver<Command>) {
 fn obey(desk: &Rc<Desk>, command: Command) {
     match command {
         Command::Execute { actions } => actions.into_iter().for_each(|action| desk.execute(action)),
-        Command::Consult { intent, asked, reply } => answer(desk, reply, async move |desk| {
-            desk.hub.judge().consult(&intent, &asked, &desk.messenger).await
-        }),
+        Command::Consult { intent, asked, reply } => {
+            answer(desk, reply, async move |desk| desk.hub.judge().consult(&intent, &asked, &desk.messenger).await)
+        }
         Command::Ping { topics, reply } => ping::receive(desk, topics, reply),
         Command::Numbers { reply } => drop(reply.send(desk.numbers())),
         Command::Remove { id, reply } => desk.clerk.remove_by_id(id, reply),

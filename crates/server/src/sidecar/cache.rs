@@ -91,11 +91,7 @@ mod tests {
         let key = Key::of(&question("t", &[("a", "bc")], b"x"));
         cache.put(key, Verdict::Nobody, Duration::from_secs(2), now);
         let check = |question: &Question, later: u64, expected: Option<Verdict>| {
-            assert_eq!(
-                cache.get(Key::of(question), now + Duration::from_secs(later)),
-                expected,
-                "{question:?}"
-            );
+            assert_eq!(cache.get(Key::of(question), now + Duration::from_secs(later)), expected, "{question:?}");
         };
         check(&question("t", &[("a", "bc")], b"x"), 1, Some(Verdict::Nobody));
         check(&question("t", &[("a", "bc")], b"x"), 2, None);
