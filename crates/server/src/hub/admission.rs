@@ -24,7 +24,7 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(330);
 
 impl Hub {
     /// Takes a request for a subscription. The answer does not wait for the callback (WebSub 5.1.1), and the request does
-    /// not wait for whoever asked: those who close their connection at once are verified all the same.
+    /// not wait for whoever asked: one whose client has gone before the verdict is verified all the same.
     pub async fn subscribe(self: &Arc<Self>, intent: Intent, asked: Asked, shard: &Rc<Shard>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let (hub, shard_of_task) = (Arc::clone(self), Rc::clone(shard));

@@ -286,7 +286,7 @@ assert found == [b'caf\\xe9', b'\\xff'] and request.headers['x-name'] == 'caf\\x
 return AuthCredentials(['.*']), User('octets')";
     let function = Function::of(code("async def", body), |_| {}).await;
     let mut asked = question("https://example.com/a", "");
-    asked.fields.extend([("x-name", &b"caf\xe9"[..]), ("x-name", b"\xff")]);
+    asked.fields.extend([("x-name", &b"caf\xe9"[..]), ("x-name", &b"\xff"[..])]);
     assert_eq!(identity(function.sidecar.ask(asked).await), "octets");
 }
 
