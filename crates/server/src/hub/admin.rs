@@ -203,7 +203,7 @@ impl Desk {
         let (gauges, counters, tallies) = (engine.gauges(), engine.counters(), self.hub.tallies());
         Numbers {
             subscriptions: gauges.webhooks,
-            intents: self.intents.borrow().len(),
+            intents: self.hub.intents().len(),
             in_flight: gauges.in_flight,
             backoffs: gauges.backoffs,
             breakers_open: gauges.breakers_open,

@@ -116,7 +116,7 @@ impl Works {
         };
         let mut seats = Vec::new();
         for options in hubs {
-            let (hub, commands) = Hub::new(&options, Arc::clone(&store)).map_err(fault)?;
+            let (hub, commands) = Hub::new(&options, Arc::clone(&store), seed()).map_err(fault)?;
             seats.push((hub, options, commands));
         }
         let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
@@ -148,6 +148,10 @@ fn seed() -> [u8; 32] {
     octets
 }
 
+fn dice() -> u64 {
+    u64::from_le_bytes(seed()[..8].try_into().expect("eight octets of thirty-two"))
+}
+
 fn run(seat: Seat, stopped: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -158,8 +162,7 @@ fn run(seat: Seat, stopped: watch::Receiver<bool>) {
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     let Seat { hubs, store, start, meters, clock } = seat;
-    let dice = seed();
-    let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
+    let shard = Shard::new(meters, Arc::clone(&clock), dice());
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
     let mut desks = Desks::default();
     for (hub, mut options, commands) in hubs {
@@ -170,7 +173,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
                 (Some(Outlet { realm, identity, rules }), Some(crossers))
             }
         };
-        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), seed());
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), dice());
         if let Some(crossers) = crossers {
             task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
         }
@@ -211,7 +214,7 @@ async fn drain(desks: &Desks) {
         info!("some webhooks were not answered in time; they are sent again at the next start");
     }
     for desk in desks.values() {
-        desk.options.judge.stop().await;
+        desk.hub.judge().stop().await;
     }
 }
 
@@ -321,7 +324,10 @@ async fn listen(desk: Rc<Desk>, mut commands: mpsc::Receiver<Command>) {
 
 fn obey(desk: &Rc<Desk>, command: Command) {
     match command {
-        Command::Subscribe { intent, asked, reply } => desk.receive(intent, asked, reply),
+        Command::Execute { actions } => actions.into_iter().for_each(|action| desk.execute(action)),
+        Command::Consult { intent, asked, reply } => {
+            answer(desk, reply, async move |desk| desk.hub.judge().consult(&intent, &asked, &desk.messenger).await)
+        }
         Command::Ping { topics, reply } => ping::receive(desk, topics, reply),
         Command::Numbers { reply } => drop(reply.send(desk.numbers())),
         Command::Remove { id, reply } => desk.clerk.remove_by_id(id, reply),
