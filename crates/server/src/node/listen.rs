@@ -18,6 +18,12 @@ use crate::config::{EndpointConfig, IpVersion};
 use crate::http::{Ingress, Place, Refused};
 use crate::meter::{Meters, Reason};
 
+/// Octets that the kernel takes of one connection before they can be sent. By itself it takes megabytes, all of which are copied
+/// at once for somebody who asks for much and reads nothing: 1.5 ms and 2.8 MB for each on a loopback interface. What is on its
+/// way does not count, so this slows nobody down who reads.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+
 /// How long accepting pauses when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -163,6 +169,9 @@ fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<Tcp
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it, and a system that refuses the option works all the same.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    drop(socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX));
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
