@@ -77,6 +77,11 @@ impl Body {
                 continue;
             }
             let (fitting, rest) = octets.split_at(octets.len().min(BLOCK_BYTES - last.len()));
+            if last.len() + fitting.len() > last.capacity() {
+                // Doubling, and never to more than a block.
+                let capacity = (2 * last.capacity()).clamp(last.len() + fitting.len(), BLOCK_BYTES);
+                last.reserve_exact(capacity - last.len());
+            }
             last.extend_from_slice(fitting);
             octets = rest;
         }
@@ -132,7 +137,10 @@ mod tests {
     #[test]
     fn blocks_are_used_again_and_not_kept_for_ever() {
         let pool = Arc::new(Pool::default());
-        let count = || (pool.blocks().used, pool.blocks().idle.len());
+        let count = || {
+            let blocks = pool.blocks();
+            (blocks.used, blocks.idle.len())
+        };
         let body = |blocks: usize| {
             let mut body = Body::new(Arc::clone(&pool));
             body.append(&vec![b'x'; (blocks + 1) * BLOCK_BYTES]);
