@@ -122,23 +122,37 @@ fn attack(name: &str) -> Result<&'static Attack, String> {
     Attack::find(name).ok_or_else(|| format!("there are only {}", names()))
 }
 
+/// What every benchmark is told.
 #[derive(Debug, Args)]
-struct RunArgs {
+struct Subject {
     /// The server to measure
     #[arg(long, value_name = "FILE")]
     server: PathBuf,
-    /// The commit that it was built from, for the record
+    /// The commit that the server was built from, for the record
     #[arg(long, default_value = "unknown")]
     commit: String,
     /// Rounds; medians are taken over them
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds that each run publishes
+    /// Seconds that each run presses on a system
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// One short round
     #[arg(long)]
     quick: bool,
+}
+
+impl Subject {
+    /// Rounds, and seconds of each run.
+    fn effort(&self) -> (usize, f64) {
+        if self.quick { (1, 1.0) } else { (self.rounds, self.seconds) }
+    }
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    subject: Subject,
     /// Only these cells: fanout1, fanout100, fanout1000, fanout5000, rate1000, memory1000, memory10000, start, sessions,
     /// or any of them with another number
     #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = cells)]
@@ -161,24 +175,11 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct HubArgs {
-    /// The server to measure
-    #[arg(long, value_name = "FILE")]
-    server: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// The example `bench` of stentor-store, for what is about the store alone [default: that is left out]
     #[arg(long, value_name = "FILE")]
     store_example: Option<PathBuf>,
-    /// The commit that the server was built from, for the record
-    #[arg(long, default_value = "unknown")]
-    commit: String,
-    /// Rounds; medians are taken over them
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Seconds that each run publishes
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// One short round
-    #[arg(long)]
-    quick: bool,
     /// Only these cells: deliver1, deliver50, deliver1000, signed1, signed50, signed1000, accept1, accept64, healthy, fifth,
     /// hanging, failing, dripping, wamp-alone, wamp-beside-other, wamp-beside-own, idle100000, idle1000000, or those with a number
     /// with another one
@@ -196,21 +197,8 @@ struct HubArgs {
 
 #[derive(Debug, Args)]
 struct FunctionsArgs {
-    /// The server to measure
-    #[arg(long, value_name = "FILE")]
-    server: PathBuf,
-    /// The commit that the server was built from, for the record
-    #[arg(long, default_value = "unknown")]
-    commit: String,
-    /// Rounds; medians are taken over them
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds that each run asks
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// One short round
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    subject: Subject,
     /// Only these cells: def1, def32, async1, async32, or these with another number
     #[arg(long, value_delimiter = ',', value_name = "CELLS", value_parser = function_cell)]
     only: Vec<FunctionCell>,
@@ -384,36 +372,36 @@ fn soak(args: &SoakArgs) -> Result<ExitCode, Fault> {
 }
 
 fn measure(args: &RunArgs) -> Result<ExitCode, Fault> {
-    machine::is_fresh(&args.server)?;
+    machine::is_fresh(&args.subject.server)?;
     let bench = io(std::env::current_exe(), || "this program does not know where it is".to_owned())?;
     // Servers work in folders of their own, where a relative path leads elsewhere.
     let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let programs = Programs {
-        stentor: absolute(&args.server),
+        stentor: absolute(&args.subject.server),
         bench,
         nchan: find("nginx").zip(nchan_module()),
         crossbar: args.crossbar.as_ref().map(absolute).or_else(|| find("crossbar")),
     };
     let systems = systems(args, &programs);
-    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
+    let (rounds, seconds) = args.subject.effort();
     let context = Context { programs, time: Duration::from_secs_f64(seconds) };
     match &args.curves {
         Some(curves) => {
             let wanted = if curves.is_empty() { &Curve::ALL[..] } else { curves };
             let curves = curve::run(&context, wanted, rounds, &mut |run| complain(&curve_progress(run)));
-            let slice = Slice::new(&args.commit, seconds, &curves.json());
+            let slice = Slice::new(&args.subject.commit, seconds, &curves.json());
             show(&args.output, &slice, &Content::Curves(curves))
         }
         None => {
             let results = rounds::run(&context, &wanted(args), &systems, rounds, &mut |run| complain(&progress(run)));
-            let slice = Slice::new(&args.commit, seconds, &results.json());
+            let slice = Slice::new(&args.subject.commit, seconds, &results.json());
             show(&args.output, &slice, &Content::Cells(results))
         }
     }
 }
 
 fn hub(args: &HubArgs) -> Result<ExitCode, Fault> {
-    machine::is_fresh(&args.server)?;
+    machine::is_fresh(&args.subject.server)?;
     let bench = io(std::env::current_exe(), || "this program does not know where it is".to_owned())?;
     let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let store = args.store_example.as_ref().map(absolute);
@@ -427,25 +415,26 @@ fn hub(args: &HubArgs) -> Result<ExitCode, Fault> {
     cells.retain(|cell| store.is_some() || !matches!(cell, HubCell::Idle(_)));
     let temporary = io(tempfile::tempdir(), || "there is no temporary folder".to_owned())?;
     let folder = args.files.as_ref().map_or_else(|| temporary.path().to_path_buf(), absolute);
-    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
-    let programs = hub::Programs { stentor: absolute(&args.server), bench, store };
+    let (rounds, seconds) = args.subject.effort();
+    let programs = hub::Programs { stentor: absolute(&args.subject.server), bench, store };
     let context = HubContext { programs, time: Duration::from_secs_f64(seconds), folder };
     let results = hub::run(&context, &cells, &makers, rounds, &mut |run| complain(&hub_progress(run)));
-    let slice = Slice::new(&args.commit, seconds, &results.json());
+    let slice = Slice::new(&args.subject.commit, seconds, &results.json());
     show(&args.output, &slice, &Content::Hubs(results))
 }
 
 fn functions(args: &FunctionsArgs) -> Result<ExitCode, Fault> {
-    machine::is_fresh(&args.server)?;
+    machine::is_fresh(&args.subject.server)?;
     let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let temporary = io(tempfile::tempdir(), || "there is no temporary folder".to_owned())?;
     let folder = args.files.as_ref().map_or_else(|| temporary.path().to_path_buf(), absolute);
-    let (rounds, seconds) = if args.quick { (1, 1.0) } else { (args.rounds, args.seconds) };
+    let (rounds, seconds) = args.subject.effort();
     let cells = if args.only.is_empty() { FunctionCell::ALL.to_vec() } else { args.only.clone() };
     let judges: Vec<Judge> = if args.systems.is_empty() { Judge::ALL.into() } else { args.systems.clone() };
-    let context = FunctionContext { stentor: absolute(&args.server), time: Duration::from_secs_f64(seconds), folder };
+    let context =
+        FunctionContext { stentor: absolute(&args.subject.server), time: Duration::from_secs_f64(seconds), folder };
     let results = functions::run(&context, &cells, &judges, rounds, &mut |run| complain(&function_progress(run)))?;
-    let slice = Slice::new(&args.commit, seconds, &results.json());
+    let slice = Slice::new(&args.subject.commit, seconds, &results.json());
     show(&args.output, &slice, &Content::Functions(results))
 }
 

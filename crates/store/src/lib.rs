@@ -57,5 +57,5 @@ pub use publication::{
 };
 pub use seam::{Capabilities, Cursors, DeadPublications, Health, Log, Status, Store, Subscriptions, Trimmed};
 pub use subscription::{
-    Burial, DeadId, DeadPublication, LastOutcome, NewSubscription, Placed, Scope, State, Subscription,
+    Burial, DeadId, DeadPublication, LastOutcome, NewSubscription, Placed, Recipient, Scope, State, Subscription,
 };

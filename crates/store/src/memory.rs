@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use stentor_model::{Epoch, Offset, WebhookId};
 
 use crate::cursor::{self, Cursor};
@@ -14,7 +15,7 @@ use crate::subscription::clipped;
 use crate::{
     Burial, Capabilities, Claim, Cursors, DEAD_MAX, DeadId, DeadPublication, DeadPublications, Draft, Entry, Freshness,
     Health, Hub, HubTopic, IDEMPOTENCY_WINDOW, IdempotencyKey, LastOutcome, Limit, Limits, Log, NewSubscription, Page,
-    Pending, Placed, ReadLimit, Receipt, Scope, Sequence, State, Status, Store, StoreError, Subscription,
+    Pending, Placed, ReadLimit, Receipt, Recipient, Scope, Sequence, State, Status, Store, StoreError, Subscription,
     Subscriptions, Timestamp, Trimmed, retention,
 };
 
@@ -35,7 +36,7 @@ struct Kept {
     epoch: Epoch,
     generation: u32,
     log: BTreeMap<u64, Arc<Entry>>,
-    topics: HashMap<HubTopic, Topic>,
+    topics: HashMap<HubTopic, Topic, RandomState>,
     keys: HashMap<(Hub, Box<str>), Known>,
     log_bytes: u64,
     overdue: HashSet<u64>,
@@ -79,7 +80,7 @@ impl Memory {
             epoch,
             generation: 1,
             log: BTreeMap::new(),
-            topics: HashMap::new(),
+            topics: HashMap::default(),
             keys: HashMap::new(),
             log_bytes: 0,
             overdue: HashSet::new(),
@@ -411,6 +412,14 @@ impl Subscriptions for Memory {
             let behind = kept.subscriptions.range(WebhookId(after.0.saturating_add(1))..).map(|(_, found)| found);
             let within = behind.filter(|found| scope.has(&found.topic)).take(entries);
             Ok(within.map(|found| self.current(found)).collect())
+        })
+    }
+
+    fn recipients(&self, hub: &Hub, after: WebhookId, entries: usize) -> Pending<Vec<Recipient>> {
+        self.with(|kept| {
+            let behind = kept.subscriptions.range(WebhookId(after.0.saturating_add(1))..).map(|(_, found)| found);
+            let active = behind.filter(|found| found.topic.hub == *hub && found.state == State::Active).take(entries);
+            Ok(active.map(|found| self.current(found).into()).collect())
         })
     }
 }

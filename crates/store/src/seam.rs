@@ -11,7 +11,7 @@ use stentor_model::{Epoch, Offset, WebhookId};
 
 use crate::{
     Burial, Claim, DeadId, DeadPublication, Draft, Entry, Hub, HubTopic, IdempotencyKey, LastOutcome, NewSubscription,
-    Page, Pending, Placed, ReadLimit, Receipt, Scope, State, StoreError, Subscription, Timestamp,
+    Page, Pending, Placed, ReadLimit, Receipt, Recipient, Scope, State, StoreError, Subscription, Timestamp,
 };
 
 /// The one ordered log.
@@ -83,6 +83,9 @@ pub trait Subscriptions: Debug + Send + Sync {
 
     /// Subscriptions behind `after` in order of their identifiers, `entries` at most. Fewer are no sign of the end; none is.
     fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> Pending<Vec<Subscription>>;
+
+    /// The same for the active ones of a hub, with what a start has to know of them and no more: there may be a million.
+    fn recipients(&self, hub: &Hub, after: WebhookId, entries: usize) -> Pending<Vec<Recipient>>;
 }
 
 /// How far each subscription got.

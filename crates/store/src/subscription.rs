@@ -58,6 +58,30 @@ pub struct Subscription {
     pub position: Offset,
 }
 
+/// An active subscription, as far as whoever delivers begins with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Never used twice.
+    pub id: WebhookId,
+    /// To what.
+    pub topic: HubTopic,
+    /// Where to.
+    pub callback: Box<str>,
+    /// The format that was asked for and other such wishes.
+    pub extras: Extras,
+    /// When it runs out, by the wall clock.
+    pub lease_end: Timestamp,
+    /// Everything up to here is done with.
+    pub position: Offset,
+}
+
+impl From<Subscription> for Recipient {
+    fn from(found: Subscription) -> Self {
+        let Subscription { id, topic, callback, extras, lease_end, position, .. } = found;
+        Self { id, topic, callback, extras, lease_end, position }
+    }
+}
+
 /// Whether a subscription receives. Only an active one keeps the log from being cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {

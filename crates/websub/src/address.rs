@@ -6,7 +6,7 @@
 //! nothing of names that resolve to private addresses: that is [`crate::guard`], after the resolver has spoken.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -124,7 +124,9 @@ impl Address {
     pub fn origin(text: &str) -> Result<String, AddressFault> {
         check(text, 8 * CALLBACK_BYTES_MAX)?;
         if let Some((scheme, host)) = plain_host(text) {
-            return Ok(format!("{}://{host}:{}", scheme.name(), scheme.port()));
+            let mut origin = String::with_capacity(scheme.name().len() + host.len() + ":///65535".len());
+            write!(origin, "{}://{host}:{}", scheme.name(), scheme.port()).expect("memory takes text");
+            return Ok(origin);
         }
         let Self { scheme, host, port, .. } = Self::parse(text)?;
         Ok(format!("{}://{host}:{port}", scheme.name()))

@@ -76,10 +76,6 @@ impl fmt::Display for ContentType {
 /// What all deliveries of one publication say about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
-    /// The URL advertised as the hub.
-    pub hub_url: &'a str,
-    /// The topic.
-    pub topic: &'a Topic,
     /// The type of the content, as its publisher wrote it.
     pub content_type: &'a str,
     /// The publication.
@@ -92,14 +88,15 @@ pub struct Delivery<'a> {
     pub offset: Offset,
 }
 
-/// The fields that are the same in every delivery of a publication, so that they are made once for all subscribers. Each
-/// attempt adds [`ATTEMPT`], and [`signature::HEADER`] where the subscription has a secret.
+/// The fields that are the same in every delivery of a publication, so that they are made once for all subscribers. Beside
+/// them stands the topic's [`link`]. Each attempt adds [`ATTEMPT`], and [`signature::HEADER`] where the subscription has a
+/// secret.
 ///
 /// The values stand in one text, one behind the other, so that a publication needs room for them once.
 #[must_use]
-pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize>); 6]) {
-    let Delivery { hub_url, topic, content_type, publication, sequence, epoch, offset } = delivery;
-    let mut text = String::with_capacity(content_type.len() + hub_url.len() + topic.as_str().len() + 120);
+pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize>); 5]) {
+    let Delivery { content_type, publication, sequence, epoch, offset } = delivery;
+    let mut text = String::with_capacity(content_type.len() + 80);
     let mut add = |name, value: fmt::Arguments<'_>| {
         let start = text.len();
         text.write_fmt(value).expect("a text takes everything");
@@ -107,7 +104,6 @@ pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize
     };
     let fields = [
         ("Content-Type", format_args!("{content_type}")),
-        ("Link", format_args!("{}", Link(hub_url, topic))),
         (PUBLICATION, format_args!("{publication}")),
         (SEQUENCE, format_args!("{sequence}")),
         (EPOCH, format_args!("{}", epoch.0)),
@@ -121,17 +117,7 @@ pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize
 /// since some subscribers read no further than the first.
 #[must_use]
 pub fn link(hub_url: &str, topic: &Topic) -> String {
-    Link(hub_url, topic).to_string()
-}
-
-/// See [`link`].
-struct Link<'a>(&'a str, &'a Topic);
-
-impl fmt::Display for Link<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hub, topic) = (escaped(self.0), escaped(self.1.as_str()));
-        write!(f, "<{hub}>; rel=\"hub\", <{topic}>; rel=\"self\"")
-    }
+    format!("<{}>; rel=\"hub\", <{}>; rel=\"self\"", escaped(hub_url), escaped(topic.as_str()))
 }
 
 /// The `User-Agent` of all requests of a hub: subscribers look for it when they wonder who asks (item 61).
@@ -146,10 +132,7 @@ mod tests {
 
     #[test]
     fn deliveries_say_what_they_are() {
-        let topic = Topic::parse("http://t/?a=1").unwrap();
         let given = Delivery {
-            hub_url: "https://hub.example/",
-            topic: &topic,
             content_type: "text/plain;charset=UTF-8",
             publication: PublicationId::FIRST,
             sequence: 7,
@@ -159,7 +142,6 @@ mod tests {
         // Items 46 to 48, and 50: nothing here is signed.
         let expected = [
             ("Content-Type", "text/plain;charset=UTF-8"),
-            ("Link", "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""),
             ("Stentor-Publication", "1"),
             ("Stentor-Sequence", "7"),
             ("Stentor-Epoch", "3"),
@@ -167,6 +149,10 @@ mod tests {
         ];
         let (text, fields) = delivery(&given);
         assert_eq!(fields.map(|(name, range)| (name, &text[range])), expected);
+        assert_eq!(
+            link("https://hub.example/", &Topic::parse("http://t/?a=1").unwrap()),
+            "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""
+        );
     }
 
     #[test]

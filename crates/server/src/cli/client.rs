@@ -20,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Octets of an answer: a page of a thousand subscriptions has a tenth of it.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// A body that does not fit the buffers between two programs, so that it may be refused before it is sent.
+const LONG_BODY_BYTES: usize = 256 << 10;
+
 /// What is asked of a node.
 pub(super) struct Ask {
     pub(super) method: Method,
@@ -60,6 +63,7 @@ pub(super) fn ask(ask: Ask) -> Result<Said, String> {
         timeout: TIMEOUT,
         answer: AnswerLimit::Whole(ANSWER_BYTES_MAX),
     };
+    let octets = parcel.body.len();
     let options = options(address.scheme)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime can be set up: {error}"))?;
@@ -69,6 +73,11 @@ pub(super) fn ask(ask: Ask) -> Result<Said, String> {
         Return::Answered(answer) => {
             Ok(Said { status: answer.status, text: String::from_utf8_lossy(&answer.body).into_owned() })
         }
+        // Whoever refuses a long body may hang up before all of it is sent, and the refusal is lost on the way.
+        Return::NoAnswer(WaitFault::Reset) if octets >= LONG_BODY_BYTES => Err(format!(
+            "{place}: {}; perhaps it takes less than these {octets} octets",
+            reason(&Return::NoAnswer(WaitFault::Reset))
+        )),
         other => Err(format!("{place}: {}", reason(&other))),
     }
 }

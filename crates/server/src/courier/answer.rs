@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::RETRY_AFTER;
+use hyper::http::response::Parts;
 use hyper::{HeaderMap, Response};
 use tokio::time::timeout;
 
@@ -32,6 +33,21 @@ enum Body {
     Beginning(Bytes),
 }
 
+/// Whether the head is all that is wanted and all that there is.
+pub(super) fn is_whole(response: &Response<Incoming>, limit: AnswerLimit) -> bool {
+    limit == AnswerLimit::Discard && response.body().is_end_stream()
+}
+
+/// An answer of which the head is the whole. `unix` is the time now, since 1970.
+pub(super) fn of_head(response: Response<Incoming>, unix: Duration) -> Return {
+    answered(response.into_parts().0, Bytes::new(), unix)
+}
+
+fn answered(head: Parts, body: Bytes, unix: Duration) -> Return {
+    let retry_after = retry_after(&head.headers, unix);
+    Return::Answered(Answer { status: head.status.as_u16(), headers: head.headers, body, retry_after })
+}
+
 /// Reads the body as far as it is wanted. `unix` is the time now, since 1970.
 pub(super) async fn read(response: Response<Incoming>, limit: AnswerLimit, unix: Duration) -> (Return, Rest) {
     let (head, mut body) = response.into_parts();
@@ -49,8 +65,7 @@ pub(super) async fn read(response: Response<Incoming>, limit: AnswerLimit, unix:
         (Ok(Body::Beginning(octets)), _) => (octets, Rest::Some),
         (Err(error), _) => return (Return::NoAnswer(silence(&error)), Rest::Some),
     };
-    let retry_after = retry_after(&head.headers, unix);
-    (Return::Answered(Answer { status: head.status.as_u16(), headers: head.headers, body, retry_after }), rest)
+    (answered(head, body, unix), rest)
 }
 
 /// Reads for the connection's sake only, and forgets.

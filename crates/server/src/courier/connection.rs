@@ -95,12 +95,12 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer. Interim answers (1xx) are passed over.
-    pub(super) async fn ask(&mut self, goal: &Goal, mut request: Outgoing) -> Result<Response<Incoming>, Ending> {
+    pub(super) async fn ask(&mut self, goal: &Goal, mut request: Box<Outgoing>) -> Result<Response<Incoming>, Ending> {
         let sent = match self {
             Self::Http1(sender) => {
                 *request.uri_mut() = goal.origin_form.clone();
                 *request.version_mut() = Version::HTTP_11;
-                sender.try_send_request(request).await
+                sender.try_send_request(*request).await
             }
             Self::Http2(shared) => {
                 shared.used.set(Instant::now());
@@ -108,7 +108,7 @@ impl Connection {
                 *request.version_mut() = Version::HTTP_2;
                 // Its place is `:authority` (RFC 9113, section 8.3.1).
                 request.headers_mut().remove(HOST);
-                shared.sender.clone().try_send_request(request).await
+                shared.sender.clone().try_send_request(*request).await
             }
         };
         sent.map_err(|fault| Ending::of(fault, goal))

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use hyper::http::uri;
@@ -76,7 +77,7 @@ impl Goal {
 #[derive(Debug)]
 pub(super) struct Goals {
     guard: Guard,
-    known: RefCell<HashMap<Arc<str>, Rc<Goal>>>,
+    known: RefCell<HashMap<Arc<str>, Rc<Goal>, RandomState>>,
 }
 
 impl Goals {

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ const READY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Connections by origin.
 pub(super) struct Pool {
-    hosts: RefCell<HashMap<Rc<str>, Kept>>,
+    hosts: RefCell<HashMap<Rc<str>, Kept, RandomState>>,
     /// Connections of HTTP/1.1 in `hosts`.
     idle: Cell<usize>,
     idle_timeout: Duration,

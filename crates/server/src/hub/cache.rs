@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use stentor_model::{Offset, Topic};
 
 /// Octets of the newest publications. Subscribers that keep up never ask for others.
@@ -22,10 +22,9 @@ const READ_BYTES_MAX: usize = 64 << 20;
 /// Octets that a publication costs beside its content: its header fields and its places in these tables.
 const OVERHEAD_BYTES: usize = 1024;
 
-/// The fields that are the same in all deliveries of a publication.
-pub(super) const FIELDS: [HeaderName; 6] = [
+/// The fields that are the same in all deliveries of a publication, beside `Link`.
+pub(super) const FIELDS: [HeaderName; 5] = [
     CONTENT_TYPE,
-    LINK,
     HeaderName::from_static("stentor-publication"),
     HeaderName::from_static("stentor-sequence"),
     HeaderName::from_static("stentor-epoch"),
@@ -35,8 +34,10 @@ pub(super) const FIELDS: [HeaderName; 6] = [
 /// A publication, ready to be sent to any subscriber.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The values of the fields that are the same for all, in the order of [`FIELDS`].
-    pub(super) fields: [HeaderValue; 6],
+    /// `Link`, the same for all publications of the topic.
+    pub(super) link: HeaderValue,
+    /// The values of [`FIELDS`].
+    pub(super) values: [HeaderValue; 5],
     /// The content.
     pub(super) body: Bytes,
 }
@@ -124,6 +125,12 @@ impl Cache {
         Some(Stretch { offsets, has_more: rest > limit })
     }
 
+    /// The `Link` of a topic, if a publication of it is here.
+    pub(super) fn link(&self, topic: &Topic) -> Option<HeaderValue> {
+        let (_, newest) = self.runs.get(topic)?.entries.back()?;
+        Some(newest.link.clone())
+    }
+
     /// The publication, if it is here.
     pub(super) fn get(&self, topic: &Topic, offset: Offset) -> Option<Rc<Prepared>> {
         let of_run = self.runs.get(topic).and_then(|run| {
@@ -140,7 +147,8 @@ mod tests {
 
     fn prepared(octets: usize) -> Rc<Prepared> {
         Rc::new(Prepared {
-            fields: std::array::from_fn(|_| HeaderValue::from_static("")),
+            link: HeaderValue::from_static("<http://h/>"),
+            values: std::array::from_fn(|_| HeaderValue::from_static("")),
             body: Bytes::from(vec![0; octets]),
         })
     }
@@ -167,6 +175,8 @@ mod tests {
         check(&a, 14, 10, Some((&[], false)));
         check(&b, 11, 10, Some((&[12], false)));
         assert!(cache.get(&a, Offset::new(13)).is_some() && cache.get(&a, Offset::new(12)).is_none());
+        let elsewhere = Topic::parse("http://c/").unwrap();
+        assert!(cache.link(&a).is_some_and(|link| link == "<http://h/>") && cache.link(&elsewhere).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stentor_delivery::{EndReason, Enrolment, Event};
 use stentor_model::{Topic, WebhookId};
-use stentor_store::{NewSubscription, Placed, StoreError, Timestamp};
+use stentor_store::{NewSubscription, Placed, Recipient, StoreError, Timestamp};
 use stentor_websub::address::{Address, Pair};
 use stentor_websub::subscription::Subscription;
 use tokio::sync::{Notify, oneshot};
@@ -217,14 +217,14 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
 /// Takes a subscription of the store into the delivery machine.
 pub(super) async fn enrol(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
     match desk.claim(subscription.id).await {
-        Ok(claim) => enrol_at(desk, stentor_store::Subscription { position: claim.position(), ..subscription }),
+        Ok(claim) => enrol_at(desk, Recipient { position: claim.position(), ..subscription.into() }),
         Err(error) => warn!(hub = desk.name(), webhook = %subscription.id, %error, "a subscription cannot be claimed"),
     }
 }
 
 /// The same for one that nobody has moved since it was read.
-pub(super) fn enrol_at(desk: &Rc<Desk>, subscription: stentor_store::Subscription) {
-    let stentor_store::Subscription { id, topic, callback, extras, lease_end, position, .. } = subscription;
+pub(super) fn enrol_at(desk: &Rc<Desk>, recipient: Recipient) {
+    let Recipient { id, topic, callback, extras, lease_end, position } = recipient;
     let Ok(origin) = Address::origin(spelling::callback(&callback, &extras)) else {
         return warn!(hub = desk.name(), webhook = %id, "a stored subscription has a callback that is no URL");
     };

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hyper::Method;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, LINK};
 use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
@@ -127,9 +127,13 @@ impl Desk {
 
     /// What is the same in all deliveries of a publication.
     pub(super) fn prepare(&self, entry: &Entry) -> Prepared {
-        let (text, fields) = headers::delivery(&Delivery {
-            hub_url: &self.options.websub.hub_url,
-            topic: &entry.topic.topic,
+        let topic = &entry.topic.topic;
+        // The publication before it on the topic has the same.
+        let link = self.cache.borrow().link(topic).unwrap_or_else(|| {
+            let link = headers::link(&self.options.websub.hub_url, topic);
+            HeaderValue::try_from(link).unwrap_or_else(|_| HeaderValue::from_static(""))
+        });
+        let (text, values) = headers::delivery(&Delivery {
             content_type: &entry.content.content_type,
             publication: entry.publication,
             sequence: entry.sequence.0,
@@ -137,10 +141,10 @@ impl Desk {
             offset: entry.offset,
         });
         let text = Bytes::from(text);
-        let value = |(_, range)| HeaderValue::from_maybe_shared(text.slice(range));
         // A content type that no field can have was refused when it came.
-        let fields = fields.map(|field| value(field).unwrap_or_else(|_| HeaderValue::from_static("")));
-        Prepared { fields, body: entry.content.body.clone() }
+        let value = |range| HeaderValue::from_maybe_shared(text.slice(range));
+        let values = values.map(|(_, range)| value(range).unwrap_or_else(|_| HeaderValue::from_static("")));
+        Prepared { link, values, body: entry.content.body.clone() }
     }
 
     fn post(self: &Rc<Self>, attempt: Attempt) {
@@ -207,7 +211,8 @@ impl Desk {
 
     fn parcel(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Option<Parcel> {
         let mut headers = Parcel::fields();
-        for (name, value) in FIELDS.into_iter().zip(&prepared.fields) {
+        headers.insert(LINK, prepared.link.clone());
+        for (name, value) in FIELDS.into_iter().zip(&prepared.values) {
             headers.insert(name, value.clone());
         }
         headers.insert(ATTEMPT, HeaderValue::from(attempt.attempt));
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_an_attempt_have_their_names() {
-        let names = ["Content-Type", "Link", headers::PUBLICATION, headers::SEQUENCE, headers::EPOCH, headers::OFFSET];
+        let names = ["Content-Type", headers::PUBLICATION, headers::SEQUENCE, headers::EPOCH, headers::OFFSET];
         assert!(FIELDS.iter().zip(names).all(|(field, name)| name.eq_ignore_ascii_case(field.as_str())));
         assert!(headers::ATTEMPT.eq_ignore_ascii_case(ATTEMPT.as_str()));
         assert!(signature::HEADER.eq_ignore_ascii_case(SIGNATURE.as_str()));

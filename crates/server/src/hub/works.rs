@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use ring::rand::{SecureRandom, SystemRandom};
 use stentor_delivery::Event;
 use stentor_model::{Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
-use stentor_store::{Hub as HubName, Limits, ReadLimit, Scope, Store, StoreError, Timestamp};
+use stentor_store::{Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -73,6 +74,9 @@ impl fmt::Display for StartFault {
 }
 
 impl std::error::Error for StartFault {}
+
+/// The hubs at work, by their names.
+type Desks = HashMap<HubName, Rc<Desk>, RandomState>;
 
 /// All hubs of a node.
 #[derive(Debug)]
@@ -157,7 +161,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     let dice = seed();
     let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
-    let mut desks = HashMap::new();
+    let mut desks = Desks::default();
     for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();
         let (outlet, crossers) = match options.bridge.take() {
@@ -193,7 +197,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
+async fn drain(desks: &Desks) {
     for desk in desks.values() {
         desk.feed(Event::Drain);
     }
@@ -212,7 +216,7 @@ async fn drain(desks: &HashMap<HubName, Rc<Desk>>) {
 }
 
 /// Tells every hub what is new in the log, in its order, for ever.
-async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<HashMap<HubName, Rc<Desk>>>) {
+async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
     let mut at = start;
     let mut looked = tokio::time::Instant::now();
     loop {
@@ -276,9 +280,8 @@ async fn trim(store: Arc<dyn Store>, clock: Arc<Clock>) {
 
 /// Reads the subscriptions of a hub, and goes on with the pings that it had taken.
 async fn load(desk: Rc<Desk>) {
-    let scope = Scope::Hub(desk.hub.name().clone());
     let (mut after, mut count) = (WebhookId(0), 0_usize);
-    let read = |after| desk.hub.store().list(&scope, after, PAGE_SUBSCRIPTIONS);
+    let read = |after| desk.hub.store().recipients(desk.hub.name(), after, PAGE_SUBSCRIPTIONS);
     let mut next = read(after);
     loop {
         let page = match next.await {
@@ -296,10 +299,10 @@ async fn load(desk: Rc<Desk>) {
         count += page.len();
         // The store reads on while these are taken in.
         next = read(after);
-        for subscription in page {
+        for recipient in page {
             // One that was verified meanwhile is there already. Nothing was sent to the others, so their cursors stand still.
-            if !desk.is_enrolled(subscription.id) && !desk.has_ended(subscription.id) {
-                clerk::enrol_at(&desk, subscription);
+            if !desk.is_enrolled(recipient.id) && !desk.has_ended(recipient.id) {
+                clerk::enrol_at(&desk, recipient);
             }
         }
         tokio::task::yield_now().await;

@@ -178,7 +178,7 @@ pub mod sampled {
         "stentor_store_writable",
         Gauge,
         None,
-        "1 while the store takes writes; 0 when the disk is full or the file is damaged, and publications are refused.",
+        "1 while the store takes writes; 0 when the disk is full or the file is damaged or gone, and publications are refused.",
     );
     /// The dead that were forgotten.
     pub const DEAD_FORGOTTEN: Metric = metric(

@@ -3,7 +3,7 @@
 use stentor_model::{Offset, Secret, WebhookId};
 
 use super::{Bed, append, cases, claim, fill, position, refused, subscribe, topic, topic_of, wish};
-use crate::{CALLBACK_BYTES_MAX, NewSubscription, Placed, Scope, State, Store, Timestamp};
+use crate::{CALLBACK_BYTES_MAX, NewSubscription, Placed, Recipient, Scope, State, Store, Timestamp};
 
 cases![
     what_was_put_comes_back,
@@ -12,6 +12,7 @@ cases![
     states_have_reasons,
     identifiers_are_never_used_twice,
     lists_are_pages_of_a_scope,
+    recipients_are_the_active_ones_of_a_hub,
     secrets_do_not_show,
     what_is_too_large_is_refused,
 ];
@@ -136,6 +137,34 @@ fn lists_are_pages_of_a_scope<B: Bed>(bed: &mut B) {
     check(&Scope::Topic(topic("a")), start, 100, &[0, 3]);
     check(&Scope::Topic(topic("a")), ids[0], 100, &[3]);
     check(&Scope::Topic(topic("z")), start, 100, &[]);
+}
+
+fn recipients_are_the_active_ones_of_a_hub<B: Bed>(bed: &mut B) {
+    let store = bed.store();
+    let places = fill(store, "a", 2);
+    let mut ids = Vec::new();
+    for (hub, name) in [("other", "a"), ("other", "b"), ("main", "a"), ("main", "a"), ("other", "a"), ("main", "b")] {
+        let extras = vec![("format".into(), "json".into())];
+        let callback = format!("https://example.org/{}", ids.len());
+        let wanted = NewSubscription { topic: topic_of(hub, name), extras, ..wish("a", &callback, places[0]) };
+        ids.push(store.put(wanted).wait().unwrap().id());
+    }
+    store.set_state(ids[3], State::Gone { reason: "410".into() }).wait().unwrap();
+    let moved = store.claim(ids[2]).wait().unwrap();
+    store.advance(&moved, places[1]).unwrap();
+    let check = |hub: &str, after, entries, expected: &[usize]| {
+        let found = store.recipients(&topic_of(hub, "a").hub, after, entries).wait().unwrap();
+        let expected: Vec<_> =
+            expected.iter().map(|at| store.get(ids[*at]).wait().unwrap().unwrap().into()).collect::<Vec<Recipient>>();
+        assert_eq!(found, expected, "{hub}");
+    };
+    let start = WebhookId(0);
+    check("main", start, 100, &[2, 5]);
+    check("main", ids[2], 1, &[5]);
+    check("main", ids[5], 1, &[]);
+    check("other", ids[1], 100, &[4]);
+    check("nobody", start, 1, &[]);
+    assert_eq!(store.recipients(&topic_of("main", "a").hub, start, 1).wait().unwrap()[0].position, places[1]);
 }
 
 fn secrets_do_not_show<B: Bed>(bed: &mut B) {

@@ -5,7 +5,7 @@ use stentor_model::{Offset, WebhookId};
 use super::cut::Plan;
 use crate::{
     Burial, Completer, DeadId, DeadPublication, Draft, Entry, Hub, HubTopic, IdempotencyKey, NewSubscription, Page,
-    Placed, ReadLimit, Receipt, Scope, State, StoreError, Subscription, Timestamp, Trimmed,
+    Placed, ReadLimit, Receipt, Recipient, Scope, State, StoreError, Subscription, Timestamp, Trimmed,
 };
 
 /// For the writer.
@@ -75,6 +75,7 @@ pub(super) enum Read {
     Get(WebhookId, Completer<Option<Subscription>>),
     Find(HubTopic, Box<str>, Completer<Option<Subscription>>),
     List(Scope, WebhookId, usize, Completer<Vec<Subscription>>),
+    Recipients(Hub, WebhookId, usize, Completer<Vec<Recipient>>),
     ListDead(Scope, DeadId, usize, Completer<Vec<DeadPublication>>),
     Dead(DeadId, Completer<Option<DeadPublication>>),
     /// Looks for what may be cut and hands it to the writer.

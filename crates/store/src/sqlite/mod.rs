@@ -9,6 +9,7 @@ mod command;
 mod cut;
 mod fault;
 mod ledger;
+mod presence;
 mod query;
 mod reader;
 mod recent;
@@ -36,6 +37,7 @@ pub use check::{Report, check};
 use command::{Command, Read, Write};
 use fault::{fault, io};
 use ledger::Ledger;
+use presence::Presence;
 use reader::Reader;
 use schema::Role;
 use shared::Shared;
@@ -46,7 +48,7 @@ use crate::follow::Follow;
 use crate::{
     Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Hub,
     HubTopic, IdempotencyKey, LastOutcome, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit, Receipt,
-    Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
+    Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
 };
 
 /// Threads that read. One can be held up by a page that has to come from the disk; two keep the other readers going.
@@ -99,7 +101,8 @@ impl Sqlite {
             let reader = Reader { connection, names: RefCell::default(), shared, commands, writer };
             threads.push(spawn("store-reader", move || reader.run())?);
         }
-        let work = Writer::new(ledger, path.to_owned(), commands);
+        let presence = Presence::of(path).map_err(io)?;
+        let work = Writer::new(ledger, path.to_owned(), presence, commands);
         threads.push(spawn("store-writer", move || work.run())?);
         let path = path.to_owned();
         Ok(Self { path, shared, writer: Some(writer), reader: Some(reader), threads, _lock: lock })
@@ -300,6 +303,10 @@ impl Subscriptions for Sqlite {
 
     fn list(&self, scope: &Scope, after: WebhookId, entries: usize) -> Pending<Vec<Subscription>> {
         self.query(|answer| Read::List(scope.clone(), after, entries, answer))
+    }
+
+    fn recipients(&self, hub: &Hub, after: WebhookId, entries: usize) -> Pending<Vec<Recipient>> {
+        self.query(|answer| Read::Recipients(hub.clone(), after, entries, answer))
     }
 }
 

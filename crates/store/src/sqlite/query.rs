@@ -8,7 +8,7 @@ use super::register::{ACTIVE, DENIED};
 use crate::cursor::TopicNumber;
 use crate::{
     Burial, Content, DeadId, DeadPublication, Entry, Freshness, Hub, HubTopic, IDEMPOTENCY_WINDOW, LastOutcome,
-    ReadLimit, Receipt, Sequence, State, StoreError, Subscription, Timestamp,
+    ReadLimit, Receipt, Recipient, Sequence, State, StoreError, Subscription, Timestamp,
 };
 
 /// A row of `place`, as far as readers need it.
@@ -270,6 +270,27 @@ pub(super) fn subscription(row: &Row<'_>, topic: HubTopic, position: Offset) -> 
             _ => State::Gone { reason: reason()? },
         },
         outcome,
+        position,
+    })
+}
+
+/// Columns of [`recipient`]. The identifiers are walked through in their order, whatever the states are.
+pub(super) const RECIPIENT: &str = "SELECT id, topic, callback, extras, lease_end FROM sub WHERE id > ?1 AND state = ?3
+    ORDER BY id LIMIT ?2";
+
+/// What a start has to know of a subscription.
+pub(super) fn recipient(
+    row: &Row<'_>,
+    id: WebhookId,
+    topic: HubTopic,
+    position: Offset,
+) -> rusqlite::Result<Recipient> {
+    Ok(Recipient {
+        id,
+        topic,
+        callback: row.get_ref(2)?.as_str()?.into(),
+        extras: extras(row, 3)?,
+        lease_end: Timestamp(number(row, 4)?),
         position,
     })
 }

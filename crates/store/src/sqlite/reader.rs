@@ -13,8 +13,11 @@ use super::command::{Command, Read};
 use super::cut;
 use super::fault::fault;
 use super::query::{self, Extent, Names};
+use super::register::ACTIVE;
 use super::shared::Shared;
-use crate::{DeadId, DeadPublication, Entry, HubTopic, Page, ReadLimit, Scope, StoreError, Subscription, Trimmed};
+use crate::{
+    DeadId, DeadPublication, Entry, Hub, HubTopic, Page, ReadLimit, Recipient, Scope, StoreError, Subscription, Trimmed,
+};
 
 /// Rows that a listing looks at while it holds a statement, when most of them belong to others.
 const LIST_ENTRIES_MAX: usize = 10_000;
@@ -62,6 +65,9 @@ impl Reader {
             Read::Find(topic, callback, answer) => answer.complete(self.judged(self.find(&topic, &callback))),
             Read::List(scope, after, entries, answer) => {
                 answer.complete(self.judged(self.list(&scope, after, entries)));
+            }
+            Read::Recipients(hub, after, entries, answer) => {
+                answer.complete(self.judged(self.recipients(&hub, after, entries)));
             }
             Read::ListDead(scope, after, entries, answer) => {
                 answer.complete(self.judged(self.list_dead(&scope, after, entries)));
@@ -216,6 +222,33 @@ impl Reader {
         }
     }
 
+    /// Pages of those of all hubs, of which at least one row is this hub's, or the last page.
+    fn recipients(&self, hub: &Hub, after: WebhookId, entries: usize) -> rusqlite::Result<Vec<Recipient>> {
+        let limit = entries.min(LIST_ENTRIES_MAX);
+        let mut names = self.names.borrow_mut();
+        let mut found = Vec::with_capacity(limit);
+        let mut after = after.0.cast_signed();
+        let mut statement = self.connection.prepare_cached(query::RECIPIENT)?;
+        loop {
+            let (mut rows, mut count) = (statement.query(params![after, limit.cast_signed() as i64, ACTIVE])?, 0);
+            while let Some(row) = rows.next()? {
+                count += 1;
+                let id = WebhookId(query::number(row, 0)?);
+                after = id.0.cast_signed();
+                let topic = names.get(&self.connection, query::number(row, 1)?)?;
+                if topic.hub == *hub
+                    // Otherwise removed while we read.
+                    && let Some(position) = self.shared.cursors.position(id)
+                {
+                    found.push(query::recipient(row, id, topic, position)?);
+                }
+            }
+            if count == 0 || !found.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// There are DEAD_MAX of them at most, so the scope is judged row by row.
     fn list_dead(&self, scope: &Scope, after: DeadId, entries: usize) -> rusqlite::Result<Vec<DeadPublication>> {
         let mut names = self.names.borrow_mut();
@@ -250,6 +283,7 @@ pub(super) fn refuse(command: Read, error: StoreError) {
         Read::Keyed(.., answer) => answer.complete(Err(error)),
         Read::Get(_, answer) | Read::Find(.., answer) => answer.complete(Err(error)),
         Read::List(.., answer) => answer.complete(Err(error)),
+        Read::Recipients(.., answer) => answer.complete(Err(error)),
         Read::ListDead(.., answer) => answer.complete(Err(error)),
         Read::Dead(_, answer) => answer.complete(Err(error)),
         Read::Plan(_, answer) => answer.complete(Err(error)),

@@ -68,11 +68,11 @@ impl Shared {
         }
     }
 
-    /// Draws the consequence of an error: a full disk is tried again, a damaged file is not written any more.
+    /// Draws the consequence of an error: a full disk is tried again, a damaged or lost file is not written any more.
     pub(super) fn observe(&self, error: &StoreError) {
         match error {
             StoreError::Full(crate::Limit::Disk) => self.set_health(Health::DiskFull),
-            StoreError::Corrupt(what) => self.set_health(Health::ReadOnly(what.clone())),
+            StoreError::Corrupt(what) | StoreError::ReadOnly(what) => self.set_health(Health::ReadOnly(what.clone())),
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ use super::command::{Command, Reply, Write};
 use super::cut::Plan;
 use super::fault::fault;
 use super::ledger::{Fault, Ledger};
+use super::presence::Presence;
 use super::register::Effect;
 use super::shared::Shared;
 use crate::cursor::Unflushed;
@@ -56,15 +57,16 @@ pub(super) struct Writer {
     ledger: Ledger,
     shared: Arc<Shared>,
     path: PathBuf,
+    presence: Presence,
     commands: Receiver<Command>,
     chores: VecDeque<Chore>,
     closing: Vec<Completer<()>>,
 }
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, path: PathBuf, commands: Receiver<Command>) -> Self {
+    pub(super) fn new(ledger: Ledger, path: PathBuf, presence: Presence, commands: Receiver<Command>) -> Self {
         let shared = Arc::clone(&ledger.shared);
-        Self { ledger, shared, path, commands, chores: VecDeque::new(), closing: Vec::new() }
+        Self { ledger, shared, path, presence, commands, chores: VecDeque::new(), closing: Vec::new() }
     }
 
     /// Works until the store is closed or dropped.
@@ -119,7 +121,7 @@ impl Writer {
             return;
         }
         let bytes = batch.iter().map(Write::weight).sum();
-        let result = self.shared.trusted().and_then(|()| self.transact(&batch));
+        let result = self.shared.trusted().and_then(|()| self.present()).and_then(|()| self.transact(&batch));
         self.shared.queue_bytes.fetch_sub(bytes, Ordering::Relaxed);
         match result {
             Ok(replies) => {
@@ -133,6 +135,10 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn present(&self) -> Result<(), StoreError> {
+        self.presence.judge().inspect_err(|error| self.shared.observe(error))
     }
 
     /// All of the batch or nothing of it. A refusal is part of "all": it changed nothing.

@@ -320,3 +320,25 @@ fn a_small_file_system_is_survived() {
     assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
     assert_eq!(all(&open(&path)), accepted + 1);
 }
+
+#[test]
+fn a_file_that_is_gone_takes_nothing() {
+    let check = |lose: fn(&Path), said: &str| {
+        let (_folder, path) = folder();
+        let store = sample(&path);
+        lose(&path);
+        let Err(StoreError::ReadOnly(reason)) = append(&store, "a", 1) else { panic!("it was taken: {said}") };
+        assert!(reason.contains(said), "{reason}");
+        assert!(matches!(store.status().health, Health::ReadOnly(_)));
+        assert!(matches!(store.put(subscription("b")).wait(), Err(StoreError::ReadOnly(_))));
+        assert_eq!(all(&store), 50, "reads go on");
+    };
+    check(|path| fs::remove_file(path).unwrap(), "was deleted");
+    check(
+        |path| {
+            fs::remove_file(path).unwrap();
+            fs::write(path, "something else").unwrap();
+        },
+        "was replaced",
+    );
+}
