@@ -186,7 +186,7 @@ mod tests {
             ("crates/server/src/http/push.rs", "", Account::Stage(SERVICE)),
             ("/registry/hyper-1.9.0/src/proto/h1/role.rs", "", Account::Stage(HTTP)),
             ("/registry/hyper-util-0.1.20/src/rt/tokio.rs", "", Account::Stage(HTTP)),
-            ("crates/wamp/src/router/publish.rs", "", Account::Stage(ROUTING)),
+            ("crates/wamp/src/router/mod.rs", "", Account::Stage(ROUTING)),
             ("", "__libc_send", Account::Stage(CALLS)),
             ("", "malloc", Account::Stage(ALLOCATOR)),
             ("", "memcpy@GLIBC_2.14", Account::Caller),

@@ -1,6 +1,7 @@
 //! Stentor: one HTTP POST in, every listener reached.
 //!
-//! This crate is the shell around the machines of `stentor_wamp` and `stentor_websocket`: sockets, clocks, threads, files
+//! This crate is the shell around the machines (`stentor_wamp`, `stentor_websocket`, `stentor_websub`,
+//! `stentor_delivery`) and the store: sockets, clocks, threads, files
 //! and signals are here, and as little policy as possible. `ARCHITECTURE.md` walks through the rooms.
 
 pub mod cli;

@@ -5,7 +5,7 @@
 //! is the store, `receiver` the callbacks, and `oracle` knows the promises and nothing of how they are kept. The same
 //! seed is always the same life, so a failure is its seed.
 //!
-//! The promises are those of the walk of one POST: nothing is sent before it is durable (I1), one delivery in flight (I2),
+//! The promises are those that ARCHITECTURE.md numbers: nothing is sent before it is durable (I1), one delivery in flight (I2),
 //! a cursor moves only on success or recorded giving up (I3), nobody pays for others beyond the limits (I4), a crash
 //! duplicates but never loses or swaps (I6). The handover from history to live (I5) is the same path here. Sessions (the
 //! other half of I4) and the sidecar (I7) are not in this world.

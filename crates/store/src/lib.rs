@@ -27,8 +27,8 @@
 //! assert_eq!(page.entries[0].offset, offset);
 //! ```
 
-#[cfg(any(test, feature = "contract"))]
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod cursor;
 mod error;
 mod extras;

@@ -66,7 +66,7 @@ pub enum Verdict {
     Dictated(Response),
     /// Another exception, or a result of a type that is not allowed.
     Failed,
-    /// No answer in time, or nobody to ask. Denied unless allowed: nothing is subscribed.
+    /// No answer in time, or nobody to ask. Nothing is subscribed, and the request may come again.
     Unavailable,
 }
 

@@ -13,7 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("websub", &["model"]),
     ("store", &["model"]),
     ("server", &["model", "websocket", "wamp", "delivery", "websub", "store"]),
-    ("sim", &["model", "websocket", "wamp", "delivery", "websub", "store", "server"]),
+    ("sim", &["model", "delivery"]),
     ("bench", &[]),
     ("fuzz", &["model", "websocket", "wamp", "server"]),
     ("xtask", &[]),

@@ -2,7 +2,7 @@
 //!
 //! It knows HTTP as a client speaks it, TLS, names and addresses, and keeps connections that can be used again. It does not
 //! know hubs: whether to send, when to try again and what an answer means is the business of those who send. Redirects are
-//! followed by [`fetch`] only (WebSub forbids it everywhere else; items 32 and 54 of the house's checklist).
+//! followed by [`fetch`] only (WebSub forbids it everywhere else; items 32 and 54 of `stentor_websub::clauses`).
 //!
 //! A courier lives on one thread and starts its tasks there, so it wants a `LocalSet` around it. It never fails: every
 //! ending of a request is a [`Return`], and whoever drops the future of [`Courier::send`] breaks the request off.

@@ -1,7 +1,8 @@
 //! Who is asked about a subscriber: nobody, everybody is let in, a list of tokens, an HTTP endpoint of the operator, or
 //! their own function.
 //!
-//! What follows from a verdict is decided by `stentor_websub::authenticator`. No answer in time is a denial (I7).
+//! What follows from a verdict is decided by `stentor_websub::authenticator`. Without an answer in time nobody is
+//! subscribed (I7): the subscriber gets 503.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use ring::digest;
 
 use super::signature::Tag;
 
-/// Requests that one service remembers. Without a window it is the number promised to operators; with a window it
+/// Requests that services with the same key, secret and window remember. Without a window it is the number promised to operators; with a window it
 /// bounds what a busy client can make the server hold (about 60 MB), a hundred thousand requests a second for ten seconds.
 pub(super) const REPLAY_MEMORY_MAX: usize = 1_000_000;
 

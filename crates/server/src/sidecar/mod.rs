@@ -3,7 +3,8 @@
 //! One [`Sidecar`] for each hub that has a function. It lives on a thread of its own, makes the virtual environment
 //! (`environment`), keeps a crew of worker processes (`crew`, `worker`) that each run the function of the operator
 //! (`source`) in the runner that the binary carries (`package`), and asks them over a private socket (`frame`, `speech`).
-//! A worker that crashes, hangs or leaks is ended and another one hired; no verdict in time is a denial (I7).
+//! A worker that crashes, hangs or leaks is ended and another one hired; without a verdict in time nobody is
+//! subscribed (I7).
 //!
 //! It knows no hub and no HTTP: it is asked a [`Question`] and says a `Verdict` of `stentor_websub::authenticator`. What
 //! follows from that is decided there.

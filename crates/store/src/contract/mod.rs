@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A store that can crash.
-pub trait Bed {
+pub(crate) trait Bed {
     /// The store as it runs now.
     fn store(&self) -> &dyn Store;
 
@@ -32,7 +32,7 @@ type Case<B> = (&'static str, fn(&mut B), fn(&mut Limits));
 ///
 /// # Panics
 /// When the store does not keep a promise.
-pub fn run<B: Bed>(new: impl Fn(Limits) -> B) {
+pub(crate) fn run<B: Bed>(new: impl Fn(Limits) -> B) {
     let cases = [log::cases::<B>(), trim::cases(), subscription::cases(), cursor::cases(), dead::cases()].concat();
     let mut failed = Vec::new();
     for (name, case, set) in cases {
