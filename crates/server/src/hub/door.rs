@@ -106,7 +106,7 @@ pub(super) enum Command {
     /// What follows from a verdict.
     Execute { actions: Vec<Action> },
     /// The operator's endpoint, by the courier of the hub's thread.
-    Consult { intent: Arc<Intent>, asked: Asked, reply: oneshot::Sender<Verdict> },
+    Consult { intent: Arc<Intent>, asked: Box<Asked>, reply: oneshot::Sender<Verdict> },
     /// Content that is elsewhere.
     Fetch { fetch: Box<Fetch>, reply: oneshot::Sender<Result<Content, FetchFault>> },
     /// Topics that have something new.

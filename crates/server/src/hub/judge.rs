@@ -57,6 +57,7 @@ impl Judge {
             }
             Self::Forward { .. } => {
                 let (reply, verdict) = oneshot::channel();
+                let asked = Box::new(asked);
                 match hub.order(Command::Consult { intent, asked, reply }).await {
                     Ok(()) => verdict.await.unwrap_or(Verdict::Unavailable),
                     Err(Closed) => Verdict::Unavailable,
