@@ -419,7 +419,7 @@ fn subscribed(answer: Answer) -> Reply {
         Answer::Accepted => empty(202),
         Answer::Forbidden => say(403),
         Answer::Failed => say(500),
-        Answer::Unavailable | Answer::Busy => say(503),
+        Answer::Unavailable | Answer::Busy | Answer::NoStore => say(503),
         Answer::Dictated(response) => {
             let mut reply = empty(response.status);
             *reply.body_mut() = reply::Octets::Whole(http_body_util::Full::new(Bytes::from(response.body)));

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stentor_store::Health;
 use stentor_websub::address::Pair;
 use stentor_websub::authenticator::{Answer, Verdict};
-use stentor_websub::request::Intent;
+use stentor_websub::request::{Intent, Wish};
 use stentor_websub::subscription::{Action, DropCause, Event};
 use tokio::sync::oneshot;
 use tracing::{debug, error, info};
@@ -26,6 +27,11 @@ impl Hub {
     /// Takes a request for a subscription. The answer does not wait for the callback (WebSub 5.1.1), and the request does
     /// not wait for whoever asked: one whose client has gone before the verdict is verified all the same.
     pub async fn subscribe(self: &Arc<Self>, intent: Intent, asked: Asked, shard: &Rc<Shard>) -> Answer {
+        // A callback that has agreed relies on it, and must not be forgotten by a disk that is full.
+        let is_kept = matches!(intent.wish, Wish::Unsubscribe) || self.store().status().health == Health::Well;
+        if !is_kept {
+            return Answer::NoStore;
+        }
         let (reply, answer) = oneshot::channel();
         let (hub, shard_of_task) = (Arc::clone(self), Rc::clone(shard));
         task::spawn(shard, async move { hub.admit(Arc::new(intent), asked, reply, &shard_of_task).await });

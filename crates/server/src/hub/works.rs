@@ -1,5 +1,6 @@
 //! The thread on which all hubs of a node live, and what looks after their store.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use stentor_delivery::Event;
 use stentor_model::{Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
-use stentor_store::{Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
+use stentor_store::{Health, Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -170,7 +171,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
         let (outlet, crossers) = match options.bridge.take() {
             None => (None, None),
             Some(Bridge { realm, identity, rules, crossers }) => {
-                (Some(Outlet { realm, identity, rules }), Some(crossers))
+                (Some(Outlet { realm, identity, rules, told: RefCell::default() }), Some(crossers))
             }
         };
         let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), dice());
@@ -255,13 +256,32 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
 }
 
 async fn flush(store: Arc<dyn Store>) {
+    let (mut health, mut was_flushed) = (Health::Well, true);
     loop {
         tokio::time::sleep(FLUSH_INTERVAL).await;
-        match store.flush().await {
-            Ok(_) => {}
+        let is_flushed = match store.flush().await {
+            Ok(_) => true,
             Err(StoreError::Closed) => return,
-            Err(error) => warn!(%error, "cursors cannot be written; a crash now would repeat webhooks"),
+            // Said once, or a full disk would fill the log as well.
+            Err(error) if was_flushed => {
+                warn!(%error, "cursors cannot be written; a crash now would repeat webhooks");
+                false
+            }
+            Err(_) => false,
+        };
+        was_flushed = is_flushed;
+        let now = store.status().health;
+        match &now {
+            _ if now == health => {}
+            Health::Well => info!("the store takes publications and subscriptions again"),
+            Health::DiskFull => {
+                warn!("the store's disk is full: publications and subscriptions are refused, webhooks go on")
+            }
+            Health::ReadOnly(reason) => {
+                error!(%reason, "the store takes no writes: publications and subscriptions are refused, webhooks go on");
+            }
         }
+        health = now;
     }
 }
 
