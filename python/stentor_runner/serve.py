@@ -7,6 +7,7 @@ stuck. Standard input is the socket; it is put out of the function's reach first
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import inspect
 import itertools
@@ -20,8 +21,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any, Callable
-from urllib.parse import parse_qsl, unquote
 
 from . import limits, source, wire
 
@@ -33,7 +34,7 @@ _SWEEP_INTERVAL = 8
 _SWEEP_INTERVAL_OLD = 128
 
 # What is taken from the socket at once.
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 
 # Octets of a line as the node reads it, its end included; more is cut. See `crates/server/src/sidecar/output.rs`.
 _LOG_LINE_BYTES_MAX = 16_384
@@ -178,13 +179,16 @@ class Runner:
     """One connection to one node, and the function it speaks for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-        from . import verdict
+        from . import asked, verdict
 
         self._loop = loop
+        self._request = asked.request
         self._verdict = verdict
         self._connection = connection
         self._outlet = _Outlet(loop, connection)
         self._frames = wire.Frames()
+        # Made once: memory of this size comes from the kernel and goes back to it each time.
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         # What runs in the loop, by the number of its question, and when its time is over.
         self._tasks: dict[int, tuple[asyncio.Task[None], float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -198,15 +202,15 @@ class Runner:
     def readable(self) -> None:
         """Takes what has come."""
         try:
-            data = self._connection.recv(_READ_BYTES)
+            count = self._connection.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             # The node has gone. Threads that still run a function would keep the interpreter from ending.
             os._exit(0)
-        for message, tail in self._frames.feed(data):
+        for message, tail in self._frames.feed(bytes(self._buffer[:count])):
             kind = message["type"]
             if kind == "ask":
                 self._ask(message, tail)
@@ -271,21 +275,23 @@ class Runner:
         self._is_async = inspect.iscoroutinefunction(self._function)
         return None
 
-    def _ask(self, message: dict[str, Any], body: bytes) -> None:
+    def _ask(self, message: dict[str, Any], tail: bytes) -> None:
         if self._function is None:
             reason = {"verdict": "failed", "cause": "result", "reason": f"there is no function; {self._fault}"}
             self._outlet.write(wire.verdict(message["id"], reason))
         elif self._is_async:
-            self._begin(self._function, message, body)
+            self._begin(self._function, message, tail)
         else:
             function = self._function
             self._outlet.open()
             message["deadline"] = time.monotonic() + message["timeout_ms"] / 1000
-            self._crew.run(lambda: self._run_in_thread(function, message, body))
+            self._crew.run(lambda: self._run_in_thread(function, message, tail))
 
-    def _begin(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
+    def _begin(self, function: Callable[..., Any], message: dict[str, Any], tail: bytes) -> None:
         deadline = self._loop.time() + message["timeout_ms"] / 1000
-        task = self._loop.create_task(self._run_async(function, message, body))
+        task = _begun(self._loop, self._run_async(function, message, tail))
+        if task.done():
+            return
         self._tasks[message["id"]] = (task, deadline)
         if self._alarm is None or deadline < self._alarm.when():
             self._set_alarm(deadline)
@@ -308,28 +314,29 @@ class Runner:
         if nearest < math.inf:
             self._set_alarm(nearest)
 
-    async def _run_async(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
+    async def _run_async(self, function: Callable[..., Any], message: dict[str, Any], tail: bytes) -> None:
         try:
-            result = await function(context=self._context, request=request(message, body))
+            result = await function(context=self._context, request=self._request(message, tail))
             said = self._verdict.of_result(result, message["topic"])
         except asyncio.CancelledError as error:
             # The alarm cancels who is late; whatever else ends so has cancelled something by itself.
-            is_late = self._tasks[message["id"]][1] == math.inf
+            is_late = self._tasks.get(message["id"], (None, 0.0))[1] == math.inf
             said = {"verdict": "overdue"} if is_late else self._verdict.of_exception(error)
         except BaseException as error:
             said = self._verdict.of_exception(error)
-        del self._tasks[message["id"]]
+        # One that never waited for anything is not there.
+        self._tasks.pop(message["id"], None)
         self._outlet.write(wire.verdict(message["id"], said))
         if not self._tasks:
             _sweep()
 
-    def _run_in_thread(self, function: Callable[..., Any], message: dict[str, Any], body: bytes) -> None:
+    def _run_in_thread(self, function: Callable[..., Any], message: dict[str, Any], tail: bytes) -> None:
         if time.monotonic() >= message["deadline"]:
             # It has waited for a thread until nobody waits for it any more.
             self._outlet.answer(wire.verdict(message["id"], {"verdict": "overdue"}))
             return
         try:
-            result = function(context=self._context, request=request(message, body))
+            result = function(context=self._context, request=self._request(message, tail))
             if inspect.iscoroutine(result):
                 result.close()
             said = self._verdict.of_result(result, message["topic"])
@@ -340,56 +347,21 @@ class Runner:
             _sweep()
 
 
-def request(message: dict[str, Any], body: bytes) -> Any:
-    """The request as the hub received it, as FastAPI shows it to an endpoint."""
-    from fastapi import Request
-
-    path, _, query = message["target"].partition("?")
-    client, server = message["client"], message["server"]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": message["http_version"],
-        "method": message["method"],
-        "scheme": message["scheme"],
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in message["headers"]],
-        "client": tuple(client) if client else None,
-        "server": tuple(server) if server else None,
-        "state": {},
-    }
-    parts = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> dict[str, Any]:
-        return parts.pop() if parts else {"type": "http.disconnect"}
-
-    found = Request(scope, receive)
-    # As if the body had been read already: then it can be read before the form and behind it.
-    found._body = body
-    if _is_plain_form(found.headers.get("content-type", "")):
-        found._get_form = _reader_of(found, body)
-    return found
-
-
-def _is_plain_form(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
-
-
-def _reader_of(found: Any, body: bytes) -> Callable[..., Any]:
-    """What `form` stands on, for a form that is there as a whole. Starlette reads forms octet by octet, as they come over a
-    network, which takes as long as everything else that is done about a question."""
-
-    async def read(**_: Any) -> Any:
-        if found._form is None:
-            from starlette.datastructures import FormData
-
-            found._form = FormData(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
-        return found._form
-
-    return read
+def _begun(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that has taken its first step: a function that waits for nothing is answered at once, and not in the loop's
+    next turn."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    # A new task asks its loop to call its first step, with a context of its own; here that is done by who asked for it.
+    step: list[tuple[Callable[[], None], contextvars.Context]] = []
+    loop.call_soon = lambda callback, *, context: step.append((callback, context))  # type: ignore
+    try:
+        task = asyncio.Task(work, loop=loop)
+    finally:
+        del loop.call_soon
+    callback, context = step[0]
+    context.run(callback)
+    return task
 
 
 async def _serve(connection: socket.socket) -> None:

@@ -9,12 +9,13 @@ import json
 import struct
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 # Made once: `json.dumps` with separators of one's own makes an encoder each time.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-_decode = json.JSONDecoder().decode
+# The node writes nothing around its objects.
+_decode = json.JSONDecoder().raw_decode
 _text = json.encoder.encode_basestring_ascii
 
 _HEAD = struct.Struct(">II")
@@ -78,7 +79,7 @@ def _cut(octets: bytes | bytearray) -> tuple[list[tuple[dict[str, Any], bytes]],
         end = begin + text + tail
         if len(octets) < end:
             break
-        message = _decode(octets[begin : begin + text].decode())
+        message, _ = _decode(octets[begin : begin + text].decode())
         found.append((message, bytes(octets[begin + text : end])))
         at = end
     return found, at

@@ -85,6 +85,8 @@ pub enum Answer {
     Unavailable,
     /// 503: as much is waiting as may wait.
     Busy,
+    /// 503: what is agreed on could not be kept.
+    NoStore,
 }
 
 impl Answer {
@@ -96,6 +98,7 @@ impl Answer {
             Self::Forbidden => Some("the credentials of this request do not allow subscriptions at this hub"),
             Self::Failed => Some("the hub could not find out who may subscribe"),
             Self::Unavailable => Some("the hub cannot find out at the moment who may subscribe; try again later"),
+            Self::NoStore => Some("the hub's store takes no subscriptions at the moment; try again later"),
             Self::Busy => Some("too many requests for subscriptions are waiting; try again later"),
         }
     }

@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("server", &["model", "websocket", "wamp", "delivery", "websub", "store"]),
     ("sim", &["model", "delivery"]),
     ("bench", &[]),
-    ("fuzz", &["model", "websocket", "wamp", "server"]),
+    ("fuzz", &["model", "websocket", "websub", "wamp", "server"]),
     ("xtask", &[]),
 ];
 

@@ -274,7 +274,7 @@ fn question(test: &TestArgs) -> Question {
         scheme: "http".to_owned(),
         http_version: "1.1".to_owned(),
         client: Some(test.client.clone()),
-        headers,
+        fields: headers.into_iter().collect(),
         body: body.into(),
     }
 }

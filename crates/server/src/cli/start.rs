@@ -167,6 +167,8 @@ enum Wish {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        // A file that may not grow any further is a disk that is full, and not a reason to die.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

@@ -4,3 +4,4 @@ pub mod frames;
 pub mod outbox;
 pub mod peer;
 pub mod shard;
+pub mod turnstile;

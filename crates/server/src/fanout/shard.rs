@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use stentor_model::PublicationId;
 use stentor_websocket::deflate::{Deflater, Inflater};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::outbox::{CloseCause, Pushed};
 use super::peer::SocketPeer;
+use super::turnstile::Turnstile;
 use crate::clock::Clock;
 use crate::meter::{Meters, Reason};
 
@@ -59,6 +60,10 @@ pub struct Shard {
     pub inflater: RefCell<Inflater>,
     /// The compressors of this thread.
     pub deflater: RefCell<Deflater>,
+    /// Where those wait who have much to write.
+    pub turnstile: Arc<Turnstile>,
+    /// Held by the one session of this thread whose long message is inflated.
+    pub inflation: Arc<Semaphore>,
     rng: RefCell<fastrand::Rng>,
     /// What this thread itself has put into outboxes of its own connections.
     dirty: RefCell<Vec<Arc<SocketPeer>>>,
@@ -99,6 +104,8 @@ impl Shard {
             read_buffer: RefCell::new(vec![0; READ_BYTES].into()),
             inflater: RefCell::default(),
             deflater: RefCell::default(),
+            turnstile: Arc::default(),
+            inflation: Arc::new(Semaphore::new(1)),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
             dirty: RefCell::default(),
             turn: Arc::default(),

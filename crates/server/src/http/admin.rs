@@ -43,7 +43,7 @@ impl From<AdminFault> for Fault {
         let status = match fault {
             AdminFault::UnknownSubscription | AdminFault::UnknownDead => 404,
             AdminFault::NotReplayed => 409,
-            AdminFault::Store(_) | AdminFault::Closing => 503,
+            AdminFault::Store(_) | AdminFault::Waits | AdminFault::Closing => 503,
         };
         Self(status, fault.to_string())
     }

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::blocks::{Body, Pool};
 use super::patience::Crowd as Density;
 use crate::meter::Gauge;
 
@@ -43,6 +44,7 @@ pub struct Crowd {
     bounds: Bounds,
     open: Gauge,
     bodies: Gauge,
+    blocks: Arc<Pool>,
     addresses: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -59,8 +61,8 @@ impl Crowd {
     /// A transport without connections.
     #[must_use]
     pub fn new(bounds: Bounds, house: Arc<House>) -> Arc<Self> {
-        let (open, bodies, addresses) = (Gauge::default(), Gauge::default(), Mutex::default());
-        Arc::new(Self { house, bounds, open, bodies, addresses })
+        let (open, bodies, blocks) = (Gauge::default(), Gauge::default(), Arc::default());
+        Arc::new(Self { house, bounds, open, bodies, blocks, addresses: Mutex::default() })
     }
 
     /// Takes a place for a connection from `address`.
@@ -107,7 +109,12 @@ impl Crowd {
         Density::Thin
     }
 
-    /// Room for a body that comes in pieces.
+    /// A body that comes in pieces.
+    pub(super) fn body(&self) -> Body {
+        Body::new(Arc::clone(&self.blocks))
+    }
+
+    /// Room for one.
     pub(super) const fn claim(self: Arc<Self>) -> Claim {
         Claim { crowd: self, octets: 0 }
     }

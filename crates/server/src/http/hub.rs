@@ -260,7 +260,7 @@ impl HubService {
                     let sentence = "too many requests for subscriptions come from this address; try again later";
                     return Err(Denial::new(429, sentence));
                 }
-                Ok(subscribed(self.hub.subscribe(intent, asked).await))
+                Ok(subscribed(self.hub.subscribe(intent, asked, &client.shard).await))
             }
             request::Request::Ping(topics) => {
                 if let Some(gate) = gate {
@@ -409,10 +409,9 @@ fn asked<B>(request: &Request<B>, body: Bytes, client: &Client) -> Result<Asked,
     if headers.len() > FIELDS_MAX {
         return Err(Denial::new(431, format!("the request has more than {FIELDS_MAX} header fields")));
     }
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Ok(Asked {
         client: client.remote.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
-        headers: headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        headers: headers.clone(),
         method: request.method().clone(),
         target: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         scheme: if client.remote.tls { "https" } else { "http" },
@@ -432,7 +431,7 @@ fn subscribed(answer: Answer) -> Reply {
         Answer::Accepted => empty(202),
         Answer::Forbidden => say(403),
         Answer::Failed => say(500),
-        Answer::Unavailable | Answer::Busy => say(503),
+        Answer::Unavailable | Answer::Busy | Answer::NoStore => say(503),
         Answer::Dictated(response) => {
             let mut reply = empty(response.status);
             *reply.body_mut() = reply::Octets::Whole(http_body_util::Full::new(Bytes::from(response.body)));

@@ -22,54 +22,10 @@ use crate::pusher::answer::{Refusal, RefusalKind};
 /// Octets of a body that nobody wants and that is read all the same, to keep the connection.
 const SKIP_BYTES_MAX: u64 = 16 * 1024;
 
-/// Octets of one piece of storage of a body that is on its way. A single buffer that doubles would be copied each time, and
-/// leave behind holes that its next size does not fit into: unfinished bodies of 256 MiB then take 440 MiB of memory.
-const BLOCK_BYTES: usize = 64 * 1024;
-
 /// A body that came in pieces, and its share of the memory for such bodies.
 struct Held {
     octets: Vec<u8>,
     _claim: Claim,
-}
-
-/// A body on its way, in blocks of which only the first one grows.
-#[derive(Default)]
-struct Blocks {
-    full: Vec<Vec<u8>>,
-    last: Vec<u8>,
-    length: usize,
-}
-
-impl Blocks {
-    fn append(&mut self, mut octets: &[u8]) {
-        self.length += octets.len();
-        while !octets.is_empty() {
-            if self.last.len() == BLOCK_BYTES {
-                self.full.push(std::mem::replace(&mut self.last, Vec::with_capacity(BLOCK_BYTES)));
-            }
-            let (fitting, rest) = octets.split_at(octets.len().min(BLOCK_BYTES - self.last.len()));
-            self.last.extend_from_slice(fitting);
-            octets = rest;
-        }
-    }
-
-    /// What it takes of the memory.
-    fn capacity(&self) -> u64 {
-        (self.full.len() * BLOCK_BYTES + self.last.capacity()) as u64
-    }
-
-    /// The body in one piece. While a large one is put together, it is there twice: once for each thread at the most.
-    fn join(mut self) -> Vec<u8> {
-        if self.full.is_empty() {
-            return self.last;
-        }
-        self.full.push(self.last);
-        let mut whole = Vec::with_capacity(self.length);
-        for block in self.full {
-            whole.extend_from_slice(&block);
-        }
-        whole
-    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -103,19 +59,19 @@ async fn collect(incoming: &mut Incoming, limit: usize, client: &Client) -> Resu
     }
     let Some(second) = next(incoming).await? else { return Ok(first) };
     let mut claim = Arc::clone(&client.ingress.crowd).claim();
-    let mut blocks = Blocks::default();
-    blocks.append(&first);
+    let mut body = client.ingress.crowd.body();
+    body.append(&first);
     drop(first);
     let mut more = Some(second);
     while let Some(data) = more {
-        check(blocks.length + data.len(), limit)?;
-        blocks.append(&data);
-        claim.grow_to(blocks.capacity()).ok_or_else(|| {
+        check(body.length() + data.len(), limit)?;
+        body.append(&data);
+        claim.grow_to(body.capacity()).ok_or_else(|| {
             Refusal::new(RefusalKind::Unavailable, "the server is reading too many large bodies; try again")
         })?;
         more = next(incoming).await?;
     }
-    Ok(Bytes::from_owner(Held { octets: blocks.join(), _claim: claim }))
+    Ok(Bytes::from_owner(Held { octets: body.join(), _claim: claim }))
 }
 
 fn check(length: usize, limit: usize) -> Result<(), Refusal> {
@@ -155,26 +111,4 @@ pub(super) async fn skip(request: &mut Request<Incoming>, client: &Client) {
         client.vitals.set_unread(false);
     }
     client.vitals.enter(Phase::Answer);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_come_together_whatever_their_pieces() {
-        let body: Vec<u8> = (0..3 * BLOCK_BYTES + 5).map(|place| (place % 251) as u8).collect();
-        for length in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, body.len()] {
-            for piece in [7, 1000, BLOCK_BYTES, BLOCK_BYTES + 1, body.len()] {
-                let mut blocks = Blocks::default();
-                body[..length].chunks(piece).for_each(|octets| blocks.append(octets));
-                let capacity = usize::try_from(blocks.capacity()).unwrap();
-                assert!(
-                    capacity >= length && capacity <= (2 * length).max(length + BLOCK_BYTES),
-                    "{capacity} for {length}"
-                );
-                assert!(blocks.length == length && blocks.join() == body[..length], "{length} in pieces of {piece}");
-            }
-        }
-    }
 }

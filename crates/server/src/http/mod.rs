@@ -5,6 +5,7 @@
 
 mod admin;
 mod alarm;
+mod blocks;
 mod call;
 mod crowd;
 mod download;

@@ -168,7 +168,7 @@ where
 {
     let _guard = client.shard.serve_http();
     let mut watch = Lookout::new(&client, shutdown);
-    let mut stream = Watched::new(stream, Arc::clone(&client.vitals), Some(place));
+    let mut stream = Watched::new(stream, Arc::clone(&client.vitals), Some(place), Arc::clone(&client.shard.turnstile));
     if express::is_open(&client.ingress) {
         match watch.over(Lane::new(stream, Rc::clone(&client))).await.flatten() {
             Some(left) => stream = left,

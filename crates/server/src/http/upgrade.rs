@@ -161,14 +161,23 @@ fn start(
         };
         // The place among the connections of the transport is given back when the session has ended.
         let (io, leftover, _place) = take_apart(upgraded);
-        if let (Io::Plain(stream), false) = (&io, service.habits.nodelay) {
-            // A socket that refuses the option works all the same.
-            drop(stream.set_nodelay(false));
+        if let Io::Plain(stream) = &io {
+            settle(stream, &service);
         }
         let opening = Opening { io, leftover, agreement, compression };
         // The connection is far larger than this block needs to be while it waits for the handshake.
         Box::pin(Connection::new(opening, service, shard)).await;
     });
+}
+
+/// Gives the socket of a session what it is to have; one that refuses an option works all the same.
+fn settle(stream: &TcpStream, service: &SocketService) {
+    if !service.habits.nodelay {
+        drop(stream.set_nodelay(false));
+    }
+    // What the kernel takes by itself: a burst that is larger than the outbox is no fault of the subscriber.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    drop(socket2::SockRef::from(stream).set_tcp_notsent_lowat(0));
 }
 
 /// The stream below HTTP, so that a plain socket can be written by every thread.

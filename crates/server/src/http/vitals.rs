@@ -15,13 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::crowd::Place;
 use super::patience::{Outlet, Phase, Sample};
+use crate::fanout::turnstile::{Spent, Ticket, Turnstile};
 
 /// Octets that are read and thrown away after a farewell, so that the client sees the answer and not a reset.
 const LINGER_BYTES_MAX: u64 = 256 * 1024;
 
-/// Octets that are written before other tasks have their turn. A client may ask for a hundred large answers at once, and the
-/// kernel take megabytes of them: a thousand such clients would keep everybody's events waiting behind their copies.
+/// Octets that are written before other tasks have their turn, and others who write much theirs.
 const WRITE_BYTES_PER_TURN: usize = 128 * 1024;
+
+/// A write of so many octets takes its time, and counts for all that write on the thread.
+const HEAVY_BYTES: usize = 16 * 1024;
 
 /// What somebody hears whose head took too long.
 const TOO_SLOW: &[u8] =
@@ -121,11 +124,14 @@ pub(super) struct Watched<S> {
     lingered: Option<u64>,
     /// Octets written since others had their turn.
     spent: usize,
+    /// Where it waits for its next turn, and for which one.
+    turnstile: Arc<Turnstile>,
+    ticket: Option<Ticket>,
 }
 
 impl<S> Watched<S> {
-    pub(super) const fn new(stream: S, vitals: Arc<Vitals>, place: Option<Place>) -> Self {
-        Self { stream, vitals, ahead: Bytes::new(), place, lingered: None, spent: 0 }
+    pub(super) const fn new(stream: S, vitals: Arc<Vitals>, place: Option<Place>, turnstile: Arc<Turnstile>) -> Self {
+        Self { stream, vitals, ahead: Bytes::new(), place, lingered: None, spent: 0, turnstile, ticket: None }
     }
 
     /// The same, with octets that were read from it and not used.
@@ -134,23 +140,27 @@ impl<S> Watched<S> {
         self
     }
 
-    /// Lets others have their turn when this one has written its share: Pending, without blame on the client.
-    ///
-    /// The runtime looks at its sockets before this task goes on; a plain wake would leave them to every sixty-first turn.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.spent < WRITE_BYTES_PER_TURN {
+    /// Lets others have their turn when this one has written its share, or all of the thread together have written theirs and
+    /// this is a large one again: Pending, without blame on the client.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, octets: usize) -> Poll<()> {
+        if octets < HEAVY_BYTES && self.spent < WRITE_BYTES_PER_TURN {
             return Poll::Ready(());
         }
-        self.spent = 0;
-        // Pending by its nature: the first poll is what registers the waker.
-        let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
-        Poll::Pending
+        let spent = if self.spent < WRITE_BYTES_PER_TURN { Spent::Little } else { Spent::All };
+        ready!(self.turnstile.poll_pass(&mut self.ticket, spent, cx));
+        if spent == Spent::All {
+            self.spent = 0;
+        }
+        Poll::Ready(())
     }
 
     fn count_write(&mut self, outcome: &Poll<io::Result<usize>>) {
         self.vitals.count_write(outcome);
         if let Poll::Ready(Ok(octets)) = outcome {
             self.spent += octets;
+            if *octets >= HEAVY_BYTES {
+                self.turnstile.spend(*octets);
+            }
         }
     }
 
@@ -187,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_turn(cx));
+        ready!(self.poll_turn(cx, octets.len()));
         let outcome = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.count_write(&outcome);
         outcome
@@ -198,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_turn(cx));
+        ready!(self.poll_turn(cx, slices.iter().map(|slice| slice.len()).sum()));
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.count_write(&outcome);
         outcome
@@ -251,7 +261,8 @@ mod tests {
     #[tokio::test]
     async fn who_writes_much_lets_others_have_their_turn() {
         let stream = tokio::io::join(tokio::io::empty(), tokio::io::sink());
-        let mut watched = Watched::new(stream, Arc::default(), None);
+        let turnstile = Arc::new(Turnstile::default());
+        let mut watched = Watched::new(stream, Arc::default(), None, Arc::clone(&turnstile));
         let chunk = vec![0; 16 * 1024];
         for _ in 0..3 {
             let mut written = 0;
@@ -263,6 +274,7 @@ mod tests {
             })
             .await;
             assert_eq!(written, WRITE_BYTES_PER_TURN);
+            assert!(turnstile.admit(), "it waits for its next turn");
             assert_eq!(
                 watched.vitals.sample().outlet,
                 Outlet::Free,

@@ -12,6 +12,9 @@ use stentor_websub::subscription;
 use super::desk::Desk;
 use super::door::{Command, Hub, spelling};
 
+/// How long an operator waits until a change is written down.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Why an operator's wish was not carried out.
 #[derive(Clone, Debug)]
 pub enum AdminFault {
@@ -23,6 +26,8 @@ pub enum AdminFault {
     NotReplayed,
     /// The store did not answer.
     Store(StoreError),
+    /// It is decided, and written down as soon as the store takes it.
+    Waits,
     /// The node goes down.
     Closing,
 }
@@ -36,6 +41,9 @@ impl fmt::Display for AdminFault {
                 "it cannot be sent again: its subscription is gone, or too many wait to be sent again already",
             ),
             Self::Store(error) => error.fmt(f),
+            Self::Waits => f.write_str(
+                "nothing is sent to it any more; it is removed as soon as the store, which takes no changes at the moment, does so again",
+            ),
             Self::Closing => f.write_str("the node is going down"),
         }
     }
@@ -169,7 +177,8 @@ impl Hub {
     /// # Errors
     /// When there is none.
     pub async fn remove(&self, id: u64) -> Result<(), AdminFault> {
-        self.inquire(|reply| Command::Remove { id: WebhookId(id), reply }).await
+        let removed = self.inquire(|reply| Command::Remove { id: WebhookId(id), reply });
+        tokio::time::timeout(STORE_TIMEOUT, removed).await.unwrap_or(Err(AdminFault::Waits))
     }
 
     /// Publications that were given up.
@@ -203,7 +212,7 @@ impl Desk {
         let (gauges, counters, tallies) = (engine.gauges(), engine.counters(), self.hub.tallies());
         Numbers {
             subscriptions: gauges.webhooks,
-            intents: self.intents.borrow().len(),
+            intents: self.hub.intents().len(),
             in_flight: gauges.in_flight,
             backoffs: gauges.backoffs,
             breakers_open: gauges.breakers_open,
@@ -271,8 +280,7 @@ impl Desk {
         let pair = spelling::pair(stored.topic.topic.as_str(), &stored.callback, &stored.extras);
         let pair = pair.ok_or(AdminFault::UnknownSubscription)?;
         self.tell(subscription::Event::Cancel { pair, reason });
-        self.clerk.settled().await;
-        Ok(())
+        tokio::time::timeout(STORE_TIMEOUT, self.clerk.settled()).await.map_err(|_| AdminFault::Waits)
     }
 
     pub(super) async fn dead(&self, after: DeadId, limit: usize) -> Result<Vec<DeadView>, AdminFault> {

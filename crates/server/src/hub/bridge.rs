@@ -5,6 +5,8 @@
 //! sessions a publication of the hub has one argument: the value where the content is JSON, the text where it is text, and
 //! Base64 where it is neither; `kwargs` name its topic and content type.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use stentor_wamp::router::Refusal;
 use stentor_wamp::uri::reason;
 use stentor_wamp::value::{Dict, Value};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::desk::Desk;
 use super::publish::PublishFault;
@@ -226,7 +228,12 @@ impl Desk {
             Payload { serializer: Serializer::Json, args: Some(args.as_bytes()), kwargs: Some(kwargs.as_bytes()) };
         let by = &outlet.identity;
         if let Err(refusal) = outlet.realm.announce(&self.shard, by, &uri, entry.publication, payload) {
-            debug!(hub = self.name(), uri, reason = %refusal.message, "a publication of the hub reaches no session");
+            // Once for each: it is the configuration that does not fit.
+            let mut told = outlet.told.borrow_mut();
+            if told.len() < TOLD_MAX && told.insert(uri.clone()) {
+                let reason = &refusal.message;
+                warn!(hub = self.name(), uri, %reason, "the bridge's role may not publish there: no session gets what the hub does");
+            }
         }
     }
 }
@@ -237,7 +244,12 @@ pub(super) struct Outlet {
     pub(super) realm: Arc<Realm>,
     pub(super) identity: Arc<Identity>,
     pub(super) rules: Vec<Rule>,
+    /// URIs of which the log has said that they reach no session.
+    pub(super) told: RefCell<HashSet<String>>,
 }
+
+/// URIs that are kept in mind for the log.
+const TOLD_MAX: usize = 1000;
 
 /// The content as a value of JSON.
 fn value(entry: &Entry) -> String {

@@ -27,6 +27,9 @@ const TOGETHER_MAX: usize = 256;
 /// Wait before a change is tried again that the store did not take. The subscriber was told that it is so.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Attempts between two lines in the log: a minute.
+const WARN_ATTEMPTS: u32 = 60;
+
 /// The changes that wait.
 #[derive(Debug, Default)]
 pub(super) struct Clerk {
@@ -38,8 +41,8 @@ pub(super) struct Clerk {
 enum Change {
     /// A subscription is in force.
     Put(Box<Subscription>),
-    /// It is over: unsubscribed or denied.
-    Remove { pair: Pair },
+    /// It is over: unsubscribed or denied. The machine may have been told before it is written down.
+    Remove { pair: Pair, is_called_off: bool },
     /// It is over: removed by the operator.
     RemoveById { id: WebhookId, reply: Reply<()> },
     /// The delivery machine ended it.
@@ -59,7 +62,7 @@ impl Clerk {
     }
 
     pub(super) fn remove(&self, pair: Pair) {
-        self.push(Change::Remove { pair });
+        self.push(Change::Remove { pair, is_called_off: false });
     }
 
     pub(super) fn remove_by_id(&self, id: WebhookId, reply: Reply<()>) {
@@ -94,6 +97,17 @@ impl Clerk {
         together
     }
 
+    fn next_to_call_off(&self) -> Option<Pair> {
+        let mut changes = self.changes.borrow_mut();
+        changes.iter_mut().find_map(|change| match change {
+            Change::Remove { pair, is_called_off } if !*is_called_off => {
+                *is_called_off = true;
+                Some(pair.clone())
+            }
+            _ => None,
+        })
+    }
+
     /// A renewal that is not yet written saves a subscription from its end.
     fn is_about_to_renew(&self, topic: &Topic, callback: &str) -> bool {
         let is_same = |pair: &Pair| pair.topic.topic() == topic && pair.callback.key() == callback;
@@ -120,7 +134,7 @@ pub(super) async fn work(desk: Rc<Desk>) {
 async fn write(desk: &Rc<Desk>, change: Change) {
     match change {
         Change::Put(_) => unreachable!("subscriptions are taken together"),
-        Change::Remove { pair } => {
+        Change::Remove { pair, .. } => {
             let topic = desk.of_store(pair.topic.topic());
             let found = patiently(desk, || desk.hub.store().find(&topic, pair.callback.key())).await;
             if let Some(subscription) = found {
@@ -241,12 +255,31 @@ pub(super) fn enrol_at(desk: &Rc<Desk>, recipient: Recipient) {
 }
 
 /// Asks the store until it answers; a store that fails does so for reasons that pass or that need a human.
-async fn patiently<T>(desk: &Desk, ask: impl Fn() -> stentor_store::Pending<T>) -> T {
+async fn patiently<T>(desk: &Rc<Desk>, ask: impl Fn() -> stentor_store::Pending<T>) -> T {
+    let mut attempts = 0_u32;
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(error) => warn!(hub = desk.name(), %error, "a change of subscriptions waits for the store"),
+            Err(error) if attempts.is_multiple_of(WARN_ATTEMPTS) => {
+                warn!(hub = desk.name(), %error, "changes of subscriptions wait for the store");
+            }
+            Err(_) => {}
         }
+        attempts += 1;
+        call_off(desk).await;
         tokio::time::sleep(STORE_PATIENCE).await;
+    }
+}
+
+/// Tells the machine of those that are over and cannot be written down yet: an unsubscription stops at once, whatever the
+/// disk says. No change is written meanwhile, so that what is found is what they are about.
+async fn call_off(desk: &Rc<Desk>) {
+    while let Some(pair) = desk.clerk.next_to_call_off() {
+        let topic = desk.of_store(pair.topic.topic());
+        // One that cannot be found now is found when it is its turn.
+        if let Ok(Some(found)) = desk.hub.store().find(&topic, pair.callback.key()).await {
+            desk.feed(Event::Removed { webhook: found.id });
+            desk.forget_target(found.id);
+        }
     }
 }

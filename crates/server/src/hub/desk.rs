@@ -13,7 +13,6 @@ use stentor_store::{Content, Draft, Entry, HubTopic, Timestamp};
 use stentor_websub::headers;
 use stentor_websub::message::{self, Fetch, FetchFault, Settlement};
 use stentor_websub::pace::Paces;
-use stentor_websub::subscription::Intents;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
@@ -24,7 +23,6 @@ use super::deliver::Flights;
 use super::door::{Hub, Options};
 use super::ping::Pings;
 use super::target::Targets;
-use super::verify::Waiting;
 use crate::clock::Clock;
 use crate::courier::{self, Courier};
 use crate::fanout::shard::Shard;
@@ -56,8 +54,6 @@ pub(super) struct Desk {
     feeding: Cell<bool>,
     deadline: Cell<Option<Duration>>,
     alarm: Notify,
-    pub(super) intents: RefCell<Intents>,
-    pub(super) waiting: RefCell<Waiting>,
     pub(super) intents_alarm: Notify,
     /// How fast the callbacks of each host are asked.
     pub(super) hosts: RefCell<Paces<String>>,
@@ -88,7 +84,7 @@ impl Desk {
         outlet: Option<Outlet>,
         shard: Rc<Shard>,
         clock: Arc<Clock>,
-        seed: [u8; 32],
+        dice: u64,
     ) -> Rc<Self> {
         let websub = &options.websub;
         let courier = |guard: &stentor_websub::guard::Guard| {
@@ -106,18 +102,15 @@ impl Desk {
             ports: (1..1024).collect(),
             ..Default::default()
         };
-        let dice = u64::from_le_bytes(seed[..8].try_into().expect("eight octets of thirty-two"));
         Rc::new(Self {
             courier: courier(&websub.callback_guard),
             fetcher: courier(&websub.fetch_guard),
             messenger: courier(&everywhere),
             engine: RefCell::new(Engine::new(options.delivery.clone(), dice)),
-            intents: RefCell::new(Intents::new(websub, seed)),
             events: RefCell::default(),
             feeding: Cell::new(false),
             deadline: Cell::new(None),
             alarm: Notify::new(),
-            waiting: RefCell::default(),
             intents_alarm: Notify::new(),
             hosts: RefCell::new(Paces::new(websub.limits.verify_rate_per_host_max)),
             targets: RefCell::default(),

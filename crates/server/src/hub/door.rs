@@ -1,16 +1,18 @@
-//! What the threads that serve connections hold of a hub: its log, to append to, and a queue to the hub's thread.
+//! What the threads that serve connections hold of a hub: its log, to append to, its requests for subscriptions, and a queue
+//! to the hub's thread.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stentor_model::{Topic, WebhookId};
 use stentor_store::{DeadId, Hub as HubName, Store, StoreError};
-use stentor_websub::authenticator::Answer;
+use stentor_websub::authenticator::Verdict;
 use stentor_websub::message::{Content, Fetch, FetchFault};
 use stentor_websub::options::HubOptions;
 use stentor_websub::pace::Paces;
 use stentor_websub::request::Intent;
+use stentor_websub::subscription::{Action, Event, Intents};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::{AdminFault, DeadView, Numbers, SubscriptionView};
@@ -34,7 +36,7 @@ pub struct Options {
     /// Limits and delays of delivery.
     pub delivery: stentor_delivery::Options,
     /// Who says who may subscribe.
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     /// The topics that may be pinged begin with one of these.
     pub pings: Vec<String>,
     /// For connecting, asking and reading of one delivery.
@@ -59,6 +61,9 @@ pub struct Hub {
     store: Arc<dyn Store>,
     lines: Arc<Lines>,
     feeds: Feeds,
+    judge: Arc<Judge>,
+    /// Requests for subscriptions that are under way. A lock is held for one event of the machine.
+    intents: Mutex<Intents>,
     /// How fast each client asks for subscriptions.
     clients: Mutex<Paces<String>>,
     tallies: Tallies,
@@ -81,8 +86,8 @@ pub(super) struct Tallies {
 pub struct Asked {
     /// The address of the client, or `-`.
     pub client: String,
-    /// The header fields, names in lower case.
-    pub headers: Vec<(String, String)>,
+    /// The header fields.
+    pub headers: hyper::HeaderMap,
     /// The method.
     pub method: hyper::Method,
     /// Path and query.
@@ -98,8 +103,10 @@ pub struct Asked {
 /// What the hub's thread is asked for.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A request for a subscription.
-    Subscribe { intent: Arc<Intent>, asked: Asked, reply: oneshot::Sender<Answer> },
+    /// What follows from a verdict.
+    Execute { actions: Vec<Action> },
+    /// The operator's endpoint, by the courier of the hub's thread.
+    Consult { intent: Arc<Intent>, asked: Box<Asked>, reply: oneshot::Sender<Verdict> },
     /// Content that is elsewhere.
     Fetch { fetch: Box<Fetch>, reply: oneshot::Sender<Result<Content, FetchFault>> },
     /// Topics that have something new.
@@ -136,6 +143,7 @@ impl Hub {
     pub(super) fn new(
         options: &Options,
         store: Arc<dyn Store>,
+        seed: [u8; 32],
     ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), StoreError> {
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let hub = Self {
@@ -147,6 +155,8 @@ impl Hub {
             store,
             lines: Arc::default(),
             feeds: Feeds::default(),
+            judge: Arc::clone(&options.judge),
+            intents: Mutex::new(Intents::new(&options.websub, seed)),
             clients: Mutex::new(Paces::new(options.websub.limits.subscribe_rate_per_client_max)),
             tallies: Tallies::default(),
             commands,
@@ -214,14 +224,21 @@ impl Hub {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).admit(client.to_owned(), now)
     }
 
-    /// Takes a request for a subscription. The answer does not wait for the callback (WebSub 5.1.1).
-    pub async fn subscribe(&self, intent: Intent, asked: Asked) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Subscribe { intent: Arc::new(intent), asked, reply };
-        if self.order(command).await.is_err() {
-            return Answer::Busy;
-        }
-        answer.await.unwrap_or(Answer::Busy)
+    /// Who says who may subscribe.
+    pub(super) fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Requests for subscriptions that are under way.
+    pub(super) fn intents(&self) -> MutexGuard<'_, Intents> {
+        // The machine does not panic between two states of its tables.
+        self.intents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the machine of those requests what happened; `now` is the time of the wall clock. What it says is to be carried
+    /// out by the caller, in its order.
+    pub(super) fn tell(&self, event: Event, now: Duration) -> Vec<Action> {
+        self.intents().handle(event, now)
     }
 
     /// Asks the hub's thread for something of the administration.

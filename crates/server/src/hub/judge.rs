@@ -4,6 +4,7 @@
 //! What follows from a verdict is decided by `stentor_websub::authenticator`. Without an answer in time nobody is
 //! subscribed (I7): the subscriber gets 503.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,9 @@ use stentor_websub::authenticator::forward::{self, Outcome};
 use stentor_websub::authenticator::token::Tokens;
 use stentor_websub::authenticator::{Identity, TopicVerdict, Verdict};
 use stentor_websub::request::Intent;
+use tokio::sync::oneshot;
 
-use super::door::Asked;
+use super::door::{Asked, Closed, Command, Hub};
 use crate::courier::{AnswerLimit, Courier, Parcel, Return};
 use crate::sidecar::{Question, Sidecar};
 
@@ -30,7 +32,7 @@ pub enum Judge {
     /// An endpoint of the operator.
     Forward {
         /// Where.
-        url: std::sync::Arc<str>,
+        url: Arc<str>,
         /// How long it may take.
         timeout: Duration,
     },
@@ -39,36 +41,48 @@ pub enum Judge {
 }
 
 impl Judge {
-    /// Asks about a request. `courier` goes wherever the operator wrote.
-    pub(super) async fn ask(&self, intent: &Intent, asked: &Asked, courier: &Courier) -> Verdict {
+    /// Asks about a request.
+    pub(super) async fn ask(&self, intent: Arc<Intent>, asked: Asked, hub: &Hub) -> Verdict {
         match self {
             Self::Nobody => Verdict::Nobody,
             Self::Everybody => {
                 Verdict::Authenticated { identity: Identity::new("anyone"), topic: TopicVerdict::Allowed }
             }
             Self::Tokens(tokens) => {
-                let mut shown = asked.headers.iter().filter(|(name, _)| name == "authorization");
+                let mut shown = asked.headers.get_all(header::AUTHORIZATION).iter();
                 let (first, second) = (shown.next(), shown.next());
                 // Two of them mean different things to different readers.
-                let only = first.filter(|_| second.is_none()).map(|(_, value)| value.as_str());
-                tokens.judge(only, intent.pair.topic.topic())
+                let only = first.filter(|_| second.is_none()).map(lossy);
+                tokens.judge(only.as_deref(), intent.pair.topic.topic())
             }
-            Self::Forward { url, timeout } => {
-                let question = forward::question(intent, &asked.client, &asked.headers);
-                let mut headers = HeaderMap::new();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                let parcel = Parcel {
-                    method: Method::POST,
-                    url: std::sync::Arc::clone(url),
-                    headers,
-                    body: Bytes::from(question),
-                    timeout: *timeout,
-                    answer: AnswerLimit::Whole(forward::ANSWER_BYTES_MAX),
-                };
-                forward::judge(outcome(courier.send(parcel).await), intent)
+            Self::Forward { .. } => {
+                let (reply, verdict) = oneshot::channel();
+                let asked = Box::new(asked);
+                match hub.order(Command::Consult { intent, asked, reply }).await {
+                    Ok(()) => verdict.await.unwrap_or(Verdict::Unavailable),
+                    Err(Closed) => Verdict::Unavailable,
+                }
             }
-            Self::Function(sidecar) => sidecar.ask(question(intent, asked)).await,
+            Self::Function(sidecar) => sidecar.ask(question(&intent, asked)).await,
         }
+    }
+
+    /// Asks an endpoint; `courier` goes wherever the operator wrote. The other kinds are asked by [`Self::ask`].
+    pub(super) async fn consult(&self, intent: &Intent, asked: &Asked, courier: &Courier) -> Verdict {
+        let Self::Forward { url, timeout } = self else { return Verdict::Unavailable };
+        let fields = asked.headers.iter();
+        let fields: Vec<_> = fields.map(|(name, value)| (name.as_str().to_owned(), lossy(value))).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let parcel = Parcel {
+            method: Method::POST,
+            url: Arc::clone(url),
+            headers,
+            body: Bytes::from(forward::question(intent, &asked.client, &fields)),
+            timeout: *timeout,
+            answer: AnswerLimit::Whole(forward::ANSWER_BYTES_MAX),
+        };
+        forward::judge(outcome(courier.send(parcel).await), intent)
     }
 
     /// Ends what works for it.
@@ -79,16 +93,20 @@ impl Judge {
     }
 }
 
-fn question(intent: &Intent, asked: &Asked) -> Question {
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn question(intent: &Intent, asked: Asked) -> Question {
     Question {
         topic: intent.pair.topic.topic().as_str().to_owned(),
         method: asked.method.to_string(),
-        target: asked.target.clone(),
+        target: asked.target,
         scheme: asked.scheme.to_owned(),
         http_version: asked.http_version.to_owned(),
-        client: Some(asked.client.clone()).filter(|client| client != "-"),
-        headers: asked.headers.clone(),
-        body: asked.body.clone(),
+        client: Some(asked.client).filter(|client| client != "-"),
+        fields: asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        body: asked.body,
     }
 }
 

@@ -9,6 +9,7 @@
 //! It does not know HTTP requests or statuses: that is `http`'s. It does not know the configuration's syntax either.
 
 mod admin;
+mod admission;
 mod bridge;
 mod cache;
 mod clerk;

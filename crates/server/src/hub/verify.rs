@@ -1,71 +1,33 @@
 //! Carrying out what the machine of WebSub says about requests for subscriptions.
 
-use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use stentor_delivery::SendFault;
 use stentor_websub::address::Address;
-use stentor_websub::authenticator::{Answer, Verdict};
 use stentor_websub::callback::{ANSWER_BYTES_MAX, CallbackUrl, Echo};
-use stentor_websub::request::Intent;
 use stentor_websub::subscription::{Action, Event, RemoveCause, Ticket};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::desk::Desk;
-use super::door::Asked;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
-/// How long an authenticator may think. Its own timeout, of five minutes at most, ends it before.
-const VERDICT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(330);
-
-/// Requests whose client waits for an answer.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// The request that the machine is being told of and has no ticket for yet.
-    arriving: Option<(Asked, oneshot::Sender<Answer>)>,
-    open: HashMap<Ticket, (Asked, oneshot::Sender<Answer>)>,
-}
-
-impl Waiting {
-    /// The request of this ticket, which is the arriving one when it is new.
-    fn name(&mut self, ticket: Ticket) {
-        if let Some(arriving) = self.arriving.take() {
-            self.open.insert(ticket, arriving);
-        }
-    }
-}
-
 impl Desk {
-    /// A request for a subscription came in.
-    pub(super) fn receive(self: &Rc<Self>, intent: Arc<Intent>, asked: Asked, reply: oneshot::Sender<Answer>) {
-        self.waiting.borrow_mut().arriving = Some((asked, reply));
-        self.tell(Event::Received(intent));
-    }
-
     /// Tells the machine what happened, and carries out what it says, in its order.
     pub(super) fn tell(self: &Rc<Self>, event: Event) {
-        let actions = self.intents.borrow_mut().handle(event, self.now().unix);
+        let actions = self.hub.tell(event, self.now().unix);
         for action in actions {
             self.execute(action);
         }
         self.intents_alarm.notify_one();
     }
 
-    fn execute(self: &Rc<Self>, action: Action) {
+    pub(super) fn execute(self: &Rc<Self>, action: Action) {
         match action {
-            Action::AskAuthenticator { ticket, intent } => self.ask_authenticator(ticket, intent),
-            Action::Answer { ticket, answer } => {
-                let mut waiting = self.waiting.borrow_mut();
-                waiting.name(ticket);
-                if let Some((_, reply)) = waiting.open.remove(&ticket) {
-                    // Who asked may have gone.
-                    drop(reply.send(answer));
-                }
+            Action::AskAuthenticator { .. } | Action::Answer { .. } => {
+                unreachable!("these two follow from requests and verdicts, which the hub's thread does not tell of")
             }
             Action::Verify { ticket, attempt, url } => self.ask_callback(ticket, attempt, &url),
             Action::Deny { url } => self.deny(&url),
@@ -92,35 +54,8 @@ impl Desk {
                 );
                 self.clerk.remove(pair);
             }
-            Action::Drop { pair, cause, .. } => {
-                self.hub.tallies().refuted.increment();
-                info!(
-                    hub = self.name(),
-                    topic = pair.topic.topic().as_str(),
-                    callback_host = pair.callback.address().authority,
-                    ?cause,
-                    "a request for a subscription came to nothing"
-                );
-            }
+            Action::Drop { pair, cause, .. } => self.hub.dropped(&pair, cause),
         }
-    }
-
-    fn ask_authenticator(self: &Rc<Self>, ticket: Ticket, intent: Arc<Intent>) {
-        let asked = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.name(ticket);
-            waiting.open.get(&ticket).map(|(asked, _)| asked.clone())
-        };
-        let Some(asked) = asked else { return };
-        let desk = Rc::clone(self);
-        self.spawn(async move {
-            let verdict = desk.options.judge.ask(&intent, &asked, &desk.messenger);
-            let verdict = tokio::time::timeout(VERDICT_TIMEOUT, verdict).await.unwrap_or(Verdict::Unavailable);
-            if matches!(verdict, Verdict::Failed | Verdict::Unavailable) {
-                tracing::error!(hub = desk.name(), ?verdict, "the authenticator did not say who may subscribe");
-            }
-            desk.tell(Event::Judged { ticket, verdict });
-        });
     }
 
     fn ask_callback(self: &Rc<Self>, ticket: Ticket, attempt: u32, url: &CallbackUrl) {
@@ -167,7 +102,7 @@ impl Desk {
     /// Wakes the machine when a callback is to be asked again, for ever.
     pub(super) async fn ring_intents(self: Rc<Self>) {
         loop {
-            let deadline = self.intents.borrow().next_deadline();
+            let deadline = self.hub.intents().next_deadline();
             let Some(deadline) = deadline else {
                 self.intents_alarm.notified().await;
                 continue;

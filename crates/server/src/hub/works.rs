@@ -1,5 +1,6 @@
 //! The thread on which all hubs of a node live, and what looks after their store.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use stentor_delivery::Event;
 use stentor_model::{Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
-use stentor_store::{Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
+use stentor_store::{Health, Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -116,7 +117,7 @@ impl Works {
         };
         let mut seats = Vec::new();
         for options in hubs {
-            let (hub, commands) = Hub::new(&options, Arc::clone(&store)).map_err(fault)?;
+            let (hub, commands) = Hub::new(&options, Arc::clone(&store), seed()).map_err(fault)?;
             seats.push((hub, options, commands));
         }
         let hubs = seats.iter().map(|(hub, ..)| Arc::clone(hub)).collect();
@@ -148,6 +149,10 @@ fn seed() -> [u8; 32] {
     octets
 }
 
+fn dice() -> u64 {
+    u64::from_le_bytes(seed()[..8].try_into().expect("eight octets of thirty-two"))
+}
+
 fn run(seat: Seat, stopped: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -158,8 +163,7 @@ fn run(seat: Seat, stopped: watch::Receiver<bool>) {
 
 async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     let Seat { hubs, store, start, meters, clock } = seat;
-    let dice = seed();
-    let shard = Shard::new(meters, Arc::clone(&clock), u64::from_le_bytes(dice[..8].try_into().expect("eight octets")));
+    let shard = Shard::new(meters, Arc::clone(&clock), dice());
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
     let mut desks = Desks::default();
     for (hub, mut options, commands) in hubs {
@@ -167,10 +171,10 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
         let (outlet, crossers) = match options.bridge.take() {
             None => (None, None),
             Some(Bridge { realm, identity, rules, crossers }) => {
-                (Some(Outlet { realm, identity, rules }), Some(crossers))
+                (Some(Outlet { realm, identity, rules, told: RefCell::default() }), Some(crossers))
             }
         };
-        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), seed());
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), dice());
         if let Some(crossers) = crossers {
             task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
         }
@@ -211,7 +215,7 @@ async fn drain(desks: &Desks) {
         info!("some webhooks were not answered in time; they are sent again at the next start");
     }
     for desk in desks.values() {
-        desk.options.judge.stop().await;
+        desk.hub.judge().stop().await;
     }
 }
 
@@ -252,13 +256,32 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
 }
 
 async fn flush(store: Arc<dyn Store>) {
+    let (mut health, mut was_flushed) = (Health::Well, true);
     loop {
         tokio::time::sleep(FLUSH_INTERVAL).await;
-        match store.flush().await {
-            Ok(_) => {}
+        let is_flushed = match store.flush().await {
+            Ok(_) => true,
             Err(StoreError::Closed) => return,
-            Err(error) => warn!(%error, "cursors cannot be written; a crash now would repeat webhooks"),
+            // Said once, or a full disk would fill the log as well.
+            Err(error) if was_flushed => {
+                warn!(%error, "cursors cannot be written; a crash now would repeat webhooks");
+                false
+            }
+            Err(_) => false,
+        };
+        was_flushed = is_flushed;
+        let now = store.status().health;
+        match &now {
+            _ if now == health => {}
+            Health::Well => info!("the store takes publications and subscriptions again"),
+            Health::DiskFull => {
+                warn!("the store's disk is full: publications and subscriptions are refused, webhooks go on")
+            }
+            Health::ReadOnly(reason) => {
+                error!(%reason, "the store takes no writes: publications and subscriptions are refused, webhooks go on");
+            }
         }
+        health = now;
     }
 }
 
@@ -321,7 +344,10 @@ async fn listen(desk: Rc<Desk>, mut commands: mpsc::Receiver<Command>) {
 
 fn obey(desk: &Rc<Desk>, command: Command) {
     match command {
-        Command::Subscribe { intent, asked, reply } => desk.receive(intent, asked, reply),
+        Command::Execute { actions } => actions.into_iter().for_each(|action| desk.execute(action)),
+        Command::Consult { intent, asked, reply } => {
+            answer(desk, reply, async move |desk| desk.hub.judge().consult(&intent, &asked, &desk.messenger).await)
+        }
         Command::Ping { topics, reply } => ping::receive(desk, topics, reply),
         Command::Numbers { reply } => drop(reply.send(desk.numbers())),
         Command::Remove { id, reply } => desk.clerk.remove_by_id(id, reply),

@@ -149,7 +149,7 @@ fn options(config: &HubConfig, url: String, meters: &Arc<Meters>) -> Result<Opti
         name: HubName::parse(name).map_err(|error| format!("hub {name}: {error}"))?,
         websub,
         delivery: config.delivery.clone(),
-        judge: match &config.authenticator {
+        judge: Arc::new(match &config.authenticator {
             AuthenticatorConfig::None => Judge::Nobody,
             AuthenticatorConfig::AllowAll => Judge::Everybody,
             AuthenticatorConfig::Static(tokens) => {
@@ -163,7 +163,7 @@ fn options(config: &HubConfig, url: String, meters: &Arc<Meters>) -> Result<Opti
                 let fault = |error| format!("hub {name}: there is no thread for its authenticator: {error}");
                 Judge::Function(Sidecar::start(sidecar_options(name, function), Arc::clone(meters)).map_err(fault)?)
             }
-        },
+        }),
         bridge: None,
         pings: config.pings.clone(),
         delivery_timeout: config.delivery_timeout,

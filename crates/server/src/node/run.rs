@@ -212,6 +212,7 @@ fn serve_thread(
         let shard = Shard::new(meters, clock, seed);
         task::spawn(&shard, Rc::clone(&shard).flush_turns());
         task::spawn(&shard, Rc::clone(&shard).sweep_sessions());
+        task::spawn(&shard, Arc::clone(&shard.turnstile).admit_for_ever());
         serve_arrivals(incoming, &shard, shutdown).await;
         drain(&shard).await;
     });

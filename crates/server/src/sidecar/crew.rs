@@ -137,7 +137,7 @@ impl Crew {
             self.meters.function_failures.increment();
             return Verdict::Failed;
         }
-        let key = if self.cache.borrow().is_empty() { None } else { Key::of(question) };
+        let key = if self.cache.borrow().is_empty() { None } else { Some(Key::of(question)) };
         if let Some(verdict) = key.and_then(|key| self.cache.borrow().get(key, Instant::now())) {
             return verdict;
         }
@@ -260,8 +260,8 @@ impl Crew {
                 // What code said that has been replaced meanwhile is the answer to this question and to no later one.
                 let is_in_force = || self.refresh() && generation == self.code.borrow().generation;
                 let keep = keep.filter(|keep| !keep.is_zero() && is_in_force());
-                if let Some((keep, key)) = keep.and_then(|keep| Some((keep, Key::of(question)?))) {
-                    self.cache.borrow_mut().put(key, verdict.clone(), keep, Instant::now());
+                if let Some(keep) = keep {
+                    self.cache.borrow_mut().put(Key::of(question), verdict.clone(), keep, Instant::now());
                 }
                 Some(verdict)
             }

@@ -5,7 +5,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The version of the protocol.
-pub(super) const PROTOCOL: u64 = 1;
+pub(super) const PROTOCOL: u64 = 2;
 
 const HEAD_BYTES: usize = 8;
 
@@ -16,14 +16,15 @@ pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Appends one frame.
-pub(super) fn put(into: &mut BytesMut, text: &[u8], tail: &[u8]) {
-    let length = |octets: &[u8]| u32::try_from(octets.len()).expect("requests and functions are far below 4 GiB");
-    into.reserve(HEAD_BYTES + text.len() + tail.len());
-    into.put_u32(length(text));
-    into.put_u32(length(tail));
+/// Appends one frame, whose tail comes in parts.
+pub(super) fn put(into: &mut BytesMut, text: &[u8], tail: &[&[u8]]) {
+    let length = |octets: usize| u32::try_from(octets).expect("requests and functions are far below 4 GiB");
+    let tail_bytes = tail.iter().map(|part| part.len()).sum();
+    into.reserve(HEAD_BYTES + text.len() + tail_bytes);
+    into.put_u32(length(text.len()));
+    into.put_u32(length(tail_bytes));
     into.put_slice(text);
-    into.put_slice(tail);
+    tail.iter().for_each(|part| into.put_slice(part));
 }
 
 /// Takes the JSON of the next frame, once it is complete. What a worker sends has no tail that matters.
@@ -49,8 +50,8 @@ mod tests {
     #[test]
     fn frames_come_out_as_they_went_in() {
         let mut stream = BytesMut::new();
-        put(&mut stream, b"{}", b"tail");
-        put(&mut stream, b"[1]", b"");
+        put(&mut stream, b"{}", &[b"ta", b"il"]);
+        put(&mut stream, b"[1]", &[]);
         let whole = stream.clone();
         for cut in 0..whole.len() {
             let mut stream = BytesMut::from(&whole[..cut]);

@@ -28,7 +28,7 @@ pub use environment::{Unused, unused};
 pub use handle::{Condition, Sidecar};
 pub use package::{READY, Ready};
 pub use source::{CodeFault, Source, check};
-pub use speech::Question;
+pub use speech::{Fields, Question};
 
 /// What one function needs to run.
 #[derive(Clone, Debug)]

@@ -39,9 +39,10 @@ pub const READY: [Ready; 3] = [
     ready!("jwt", "JSON Web Tokens, checked with the keys of a JWKS file"),
 ];
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     python!("stentor_runner/__init__.py"),
     python!("stentor_runner/limits.py"),
+    python!("stentor_runner/asked.py"),
     python!("stentor_runner/serve.py"),
     python!("stentor_runner/source.py"),
     python!("stentor_runner/table.py"),

@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::closing::{self, Action, Closing, Event, Reading};
-use stentor_websocket::decoder::{self, Decoder, Violation};
+use stentor_websocket::decoder::{self, Decoder, Progress, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::keepalive::SignOfLife;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tracing::{debug, info};
 
 use super::SocketService;
@@ -31,6 +32,9 @@ const READS_PER_TURN: usize = 4;
 /// Octets of messages in one turn. What is read in a turn is less, but compression makes a thousand times as much of it, and
 /// a message of sixteen MiB takes some ten milliseconds.
 const MESSAGE_BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// What inflates to more than this is inflated a piece at a time.
+const LONG_BYTES: usize = 128 * 1024;
 
 /// Octets of a message before the session is established: room for any HELLO, and little for strangers to fill.
 const STRANGER_BYTES_MAX: usize = 64 * 1024;
@@ -57,6 +61,28 @@ pub struct Connection {
     leftover: bytes::Bytes,
     /// Octets of messages in this turn.
     spent: usize,
+    /// The right to inflate a long message.
+    inflation: Inflating,
+}
+
+/// How a long message comes to be inflated: one for each thread at a time, since each takes as much memory as a message may have.
+enum Inflating {
+    /// There is none.
+    No,
+    /// Another session's is being inflated.
+    Waits(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>),
+    /// It is this session's turn, until the message is done or the session ends.
+    Goes { _permit: OwnedSemaphorePermit },
+}
+
+impl std::fmt::Debug for Inflating {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::No => "No",
+            Self::Waits(_) => "Waits",
+            Self::Goes { .. } => "Goes",
+        })
+    }
 }
 
 /// What a handshake leads to.
@@ -89,13 +115,14 @@ impl Connection {
             options.message_bytes_max = options.message_bytes_max.min(STRANGER_BYTES_MAX);
         }
         Self {
-            decoder: Decoder::new(options),
+            decoder: Decoder::new(options).with_long_messages_from(LONG_BYTES),
             admitted: false,
             share: Share::default(),
             talk: Talk::new(Arc::clone(&peer), Arc::clone(&service), Rc::clone(&shard)),
             io: opening.io,
             leftover: opening.leftover,
             spent: 0,
+            inflation: Inflating::No,
             peer,
             service,
             shard,
@@ -154,7 +181,7 @@ impl Connection {
         while !octets.is_empty() && self.closing.reading() != Reading::Nothing {
             let consumed = self.decode(octets);
             octets = &mut octets[consumed..];
-            if self.spent >= MESSAGE_BYTES_PER_TURN {
+            if self.spent >= MESSAGE_BYTES_PER_TURN || self.decoder.is_inflating() {
                 self.leftover = bytes::Bytes::copy_from_slice(octets);
                 return;
             }
@@ -206,6 +233,44 @@ impl Connection {
         }
     }
 
+    /// Inflates a piece of a long message, if there is one and its turn has come. True when it is not done: nothing behind it is
+    /// read until then.
+    fn inflate(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.decoder.is_inflating() {
+            return false;
+        }
+        if self.closing.reading() == Reading::Nothing {
+            self.inflation = Inflating::No;
+            return false;
+        }
+        if let Inflating::No = self.inflation {
+            self.inflation = Inflating::Waits(Box::pin(Arc::clone(&self.shard.inflation).acquire_owned()));
+        }
+        if let Inflating::Waits(turn) = &mut self.inflation {
+            let Poll::Ready(permit) = turn.as_mut().poll(cx) else { return true };
+            self.inflation = Inflating::Goes { _permit: permit.expect("the semaphore lives as long as its thread") };
+        }
+        let reading = self.closing.reading();
+        let (mut ending, spent) = (None, &mut self.spent);
+        let outcome = self.decoder.inflate_on(|event| {
+            *spent += weight(&event);
+            ending = self.talk.event(event, reading);
+        });
+        match (outcome, ending) {
+            (Ok(Progress::Underway), _) => {
+                yield_turn(cx);
+                return true;
+            }
+            (Ok(Progress::Done), Some(ending)) => self.end(ending),
+            (Ok(Progress::Done), None) => {}
+            (Err(violation), _) => self.fail(violation),
+        }
+        self.inflation = Inflating::No;
+        let given_back = self.service.unfinished.settle(&mut self.share, self.decoder.held_bytes());
+        given_back.expect("a message that is done holds nothing");
+        false
+    }
+
     fn fail(&mut self, violation: Violation) {
         self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
@@ -223,7 +288,10 @@ impl Connection {
 
     fn read(&mut self, cx: &mut Context<'_>) {
         self.spent = 0;
-        if !self.leftover.is_empty() {
+        if self.inflate(cx) {
+            return;
+        }
+        if !self.leftover.is_empty() && self.spent < MESSAGE_BYTES_PER_TURN {
             let mut octets = std::mem::take(&mut self.leftover).to_vec();
             self.arrived(&mut octets);
         }
@@ -232,7 +300,7 @@ impl Connection {
             if self.closing.is_done() {
                 return;
             }
-            if self.spent >= MESSAGE_BYTES_PER_TURN {
+            if self.spent >= MESSAGE_BYTES_PER_TURN || self.decoder.is_inflating() || !self.leftover.is_empty() {
                 break;
             }
             let mut buffer = shard.read_buffer.borrow_mut();

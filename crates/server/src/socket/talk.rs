@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use stentor_wamp::auth::{AuthPolicy, Fresh};
-use stentor_wamp::codec::{self, Batching, Format, Serializer, batch};
+use stentor_wamp::codec::{self, Batching, DecodeError, Format, Serializer, batch};
 use stentor_wamp::identity::Member;
+use stentor_wamp::message::ClientMessage;
 use stentor_wamp::session::{Session, Step};
 use stentor_wamp::uri::reason as reasons;
 use stentor_websocket::close::CloseCode;
@@ -35,6 +36,29 @@ pub(super) enum Ending {
         /// Its reason.
         reason: String,
     },
+}
+
+/// A message as it came.
+#[derive(Clone, Copy, Debug)]
+enum Said<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Said<'a> {
+    const fn octets(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(octets) => octets,
+        }
+    }
+
+    const fn opcode(self) -> Opcode {
+        match self {
+            Self::Text(_) => Opcode::Text,
+            Self::Binary(_) => Opcode::Binary,
+        }
+    }
 }
 
 /// The conversation on one connection.
@@ -88,8 +112,8 @@ impl Talk {
             Event::Ping(payload) => self.shard.pushed(&self.peer, &self.peer.outbox.push_pong(frame::pong(payload))),
             Event::Pong(_) => self.peer.heard(SignOfLife::Pong, self.shard.clock.ticks()),
             Event::Text(_) | Event::Binary(_) if reading != Reading::Messages => {}
-            Event::Text(text) => return self.message(text.as_bytes(), Opcode::Text),
-            Event::Binary(octets) => return self.message(octets, Opcode::Binary),
+            Event::Text(text) => return self.message(Said::Text(text)),
+            Event::Binary(octets) => return self.message(Said::Binary(octets)),
         }
         None
     }
@@ -102,14 +126,14 @@ impl Talk {
         }
     }
 
-    fn message(&mut self, octets: &[u8], opcode: Opcode) -> Option<Ending> {
+    fn message(&mut self, said: Said<'_>) -> Option<Ending> {
         let service = Arc::clone(&self.service);
         match &service.speech {
             Speech::Echo => {
-                self.echo(octets, opcode);
+                self.echo(said.octets(), said.opcode());
                 None
             }
-            Speech::Wamp { directory, .. } => self.wamp(octets, opcode, directory),
+            Speech::Wamp { directory, .. } => self.wamp(said, directory),
         }
     }
 
@@ -125,10 +149,10 @@ impl Talk {
         self.peer.push(draft.finish_fragmented(opcode, form.fragment_bytes), &self.shard);
     }
 
-    fn wamp(&mut self, octets: &[u8], opcode: Opcode, directory: &Directory) -> Option<Ending> {
+    fn wamp(&mut self, said: Said<'_>, directory: &Directory) -> Option<Ending> {
         let Format { serializer, batched } = self.peer.form().format;
         let expected = if serializer == Serializer::Json { Opcode::Text } else { Opcode::Binary };
-        if opcode != expected {
+        if said.opcode() != expected {
             let words = match expected {
                 Opcode::Text => "a binary frame, where the subprotocol says text",
                 _ => "a text frame, where the subprotocol says binary",
@@ -137,12 +161,18 @@ impl Talk {
             return self.step(step, directory).break_value();
         }
         if batched == Batching::Single {
-            return self.one(serializer, octets, directory).break_value();
+            let message = match said {
+                // It is known to be UTF-8, and what is read need not be looked at for that once more.
+                Said::Text(text) => codec::decode_text(text),
+                Said::Binary(octets) => codec::decode(serializer, octets),
+            };
+            return self.one(message, directory).break_value();
         }
-        match batch::split(serializer, octets) {
+        match batch::split(serializer, said.octets()) {
             Ok(mut messages) => {
                 self.peer.use_separator(messages.separator());
-                messages.try_for_each(|message| self.one(serializer, message, directory)).break_value()
+                let mut one = |message| self.one(codec::decode(serializer, message), directory);
+                messages.try_for_each(&mut one).break_value()
             }
             Err(fault) => {
                 let step = self.session.violate(fault.to_string());
@@ -151,8 +181,7 @@ impl Talk {
         }
     }
 
-    fn one(&mut self, serializer: Serializer, octets: &[u8], directory: &Directory) -> ControlFlow<Ending> {
-        let message = codec::decode(serializer, octets);
+    fn one(&mut self, message: Result<ClientMessage<'_>, DecodeError>, directory: &Directory) -> ControlFlow<Ending> {
         let step = if self.session.is_established() {
             // Established sessions are not challenged, so the hot path needs neither principals nor fresh words.
             let fresh = Fresh { nonce: "", timestamp: "", session: 0 };

@@ -143,7 +143,11 @@ impl Function {
 }
 
 pub(crate) fn question(topic: &str, authorization: &str) -> Question {
-    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let fields = [
+        ("host", "hub.example:8443"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("authorization", authorization),
+    ];
     Question {
         topic: topic.to_owned(),
         method: "POST".to_owned(),
@@ -151,11 +155,7 @@ pub(crate) fn question(topic: &str, authorization: &str) -> Question {
         scheme: "https".to_owned(),
         http_version: "1.1".to_owned(),
         client: Some("192.0.2.7".to_owned()),
-        headers: vec![
-            field("host", "hub.example:8443"),
-            field("content-type", "application/x-www-form-urlencoded"),
-            field("authorization", authorization),
-        ],
+        fields: fields.into_iter().collect(),
         body: "hub.mode=subscribe&hub.topic=https%3A%2F%2Fexample.com%2Fa".into(),
     }
 }
@@ -276,6 +276,33 @@ return AuthCredentials(['.*']), User('|'.join(map(str, seen)))";
     let expected = "POST|https://hub.example:8443/hub?key=a%20b|a b|192.0.2.7|https://example.com/a|hub.mode|hub.example:8443\
                     |https|8443|red|hub|tenant|inline";
     assert_eq!(identity(function.ask().await), expected);
+}
+
+#[tokio::test]
+async fn header_fields_are_octets() {
+    let body = "
+found = [value for name, value in request.scope['headers'] if name == b'x-name']
+assert found == [b'caf\\xe9', b'\\xff'] and request.headers['x-name'] == 'caf\\xe9', found
+return AuthCredentials(['.*']), User('octets')";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    let mut asked = question("https://example.com/a", "");
+    asked.fields.extend([("x-name", &b"caf\xe9"[..]), ("x-name", &b"\xff"[..])]);
+    assert_eq!(identity(function.sidecar.ask(asked).await), "octets");
+}
+
+#[tokio::test]
+async fn a_task_is_there_before_an_async_function_waits_for_anything() {
+    let body = "
+import asyncio
+task = asyncio.current_task()
+assert asyncio.get_running_loop() is task.get_loop() and not task.done()
+async with asyncio.Lock():
+    await asyncio.sleep(0)
+await asyncio.wait_for(asyncio.sleep(0), 1)
+assert asyncio.current_task() is task and await asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2)) == [1, 2]
+return AuthCredentials(['.*']), User('there')";
+    let function = Function::of(code("async def", body), |_| {}).await;
+    assert_eq!(identity(function.ask().await), "there");
 }
 
 #[tokio::test]

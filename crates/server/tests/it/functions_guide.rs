@@ -41,7 +41,7 @@ async fn the_first_function_of_the_guide_runs() {
     let function = Function::of(example("x-key"), |options| options.config = json!({"key": "right"})).await;
     refused(&function.ask().await, 401);
     let mut asked = question("https://example.com/a", "");
-    asked.headers.push(("x-key".to_owned(), "right".to_owned()));
+    asked.fields.extend([("x-key", "right")]);
     assert_eq!(identity(function.sidecar.ask(asked).await), "foobar");
 }
 

@@ -294,6 +294,36 @@ async fn whoever_does_not_read_is_closed() {
     serves(&node).await;
 }
 
+/// Without a bound of its own the kernel takes megabytes at once for somebody who reads nothing, and all of them are copied.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn little_is_done_for_whoever_does_not_read() {
+    let node = node(json!({}), json!({}));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = socket.connect(node.address(0)).await.unwrap();
+    deaf.write_all(head("GET", "/page", &[]).repeat(300).as_bytes()).await.unwrap();
+    let answered = || {
+        let meters = node.running.meters();
+        let classes: Vec<_> = meters.requests.numbers().collect();
+        classes[1].1
+    };
+    let begun = async {
+        while answered() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the first answer", begun).await;
+    // There is one thread, so that this one has a turn whenever somebody else has had one.
+    let others = 200;
+    for _ in 0..others {
+        serves(&node).await;
+    }
+    // 64 KiB in the kernel, as much in the connection, and what the client's own buffer takes: of 9000 octets each.
+    let served = answered() - others;
+    assert!(served > 0 && served < 50, "{served} of 300");
+}
+
 #[tokio::test]
 async fn garbage_behind_a_request_is_refused() {
     let node = node(json!({}), json!({}));

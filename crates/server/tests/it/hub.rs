@@ -731,6 +731,23 @@ async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
     assert_eq!((refused.status, refused.text()), (507, "the hub's disk is full; nothing was published\n"));
     assert_eq!(texts(&receiver.posts(accepted.len()).await), accepted);
     assert_eq!(subscriptions(&node).await.len(), 1);
+    // Who subscribes now would be forgotten after having agreed, so that nobody asks. (A cursor that finds room to be
+    // written in makes the store well again until the next refusal.)
+    let other = Receiver::start().await;
+    let body = "x".repeat(100_000);
+    let mut status = 202;
+    for _ in 0..20 {
+        assert_eq!(send(&node, &target, &[("Content-Type", "text/plain")], body.as_bytes()).await.status, 507);
+        let topic = format!("{TOPIC}/{status}");
+        let fields = [("hub.mode", "subscribe"), ("hub.topic", &*topic), ("hub.callback", &*other.url("/late"))];
+        let reply = ask(&node, &fields).await;
+        status = reply.status;
+        if status == 503 {
+            assert!(reply.text().contains("takes no subscriptions"), "{}", reply.text());
+            break;
+        }
+    }
+    assert_eq!(status, 503);
 }
 
 #[tokio::test]

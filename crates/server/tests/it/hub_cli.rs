@@ -107,7 +107,10 @@ async fn what_cannot_be_published_is_one_sentence() {
     std::fs::write(dir.path().join("long.bin"), vec![0; 8 << 20]).unwrap();
     let rude = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hub = format!("http://{}/hub", rude.local_addr().unwrap());
-    let hangs_up = std::thread::spawn(move || drop(rude.accept().unwrap()));
+    let hangs_up = std::thread::spawn(move || {
+        let (mut stream, _) = rude.accept().unwrap();
+        std::io::Read::read_exact(&mut stream, &mut [0; 1024]).unwrap();
+    });
     let (_, told) = cli(dir.path(), &["publish", "--hub", &hub, "--topic", TOPIC, "long.bin"], 1).await;
     hangs_up.join().unwrap();
     assert!(told.contains("less than these 8388608 octets"), "{told}");

@@ -1,5 +1,6 @@
 //! What one session may take of its thread and of its transport: turns and the memory of unfinished messages.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -15,6 +16,7 @@ use stentor::socket::SocketService;
 use stentor::socket::connection::{Connection, Opening};
 use stentor::socket::io::Io;
 use stentor_wamp::codec::Format;
+use stentor_websocket::deflate::{Agreed, Deflater, Window};
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, Frame};
@@ -36,6 +38,17 @@ fn echo() -> Arc<SocketService> {
     Arc::clone(service)
 }
 
+fn agreement(service: &SocketService) -> Agreement {
+    Agreement {
+        format: Format::ALL[0],
+        window: None,
+        fragment_bytes: 0,
+        outbox_bytes_max: MIB,
+        keepalive: service.habits.keepalive,
+        ping_bytes: 4,
+    }
+}
+
 /// A waker that does nothing: whoever polls by hand knows when.
 struct Nobody;
 
@@ -49,14 +62,7 @@ async fn after_a_mebibyte_of_messages_others_have_their_turn() {
     const COUNT: usize = 40;
     let service = echo();
     let shard = Shard::new(Arc::default(), Arc::new(Clock::default()), 7);
-    let agreement = Agreement {
-        format: Format::ALL[0],
-        window: None,
-        fragment_bytes: 0,
-        outbox_bytes_max: COUNT * MESSAGE * 2,
-        keepalive: service.habits.keepalive,
-        ping_bytes: 4,
-    };
+    let agreement = Agreement { outbox_bytes_max: COUNT * MESSAGE * 2, ..agreement(&service) };
     // All of it is there at once, and what is sent back has room.
     let leftover = raw(0x82, &vec![7; MESSAGE]).repeat(COUNT).into();
     let (near, mut far) = tokio::io::duplex(COUNT * MESSAGE * 2);
@@ -72,6 +78,48 @@ async fn after_a_mebibyte_of_messages_others_have_their_turn() {
         let messages = back.len() / MESSAGE;
         assert_eq!(messages, COUNT.min(turn * MIB.div_ceil(MESSAGE)), "after turn {turn}");
     }
+}
+
+#[tokio::test]
+async fn long_messages_are_inflated_in_pieces_and_one_after_the_other() {
+    let service = echo();
+    let shard = Shard::new(Arc::default(), Arc::new(Clock::default()), 7);
+    let (mut compressed, long) = (Vec::new(), "\u{20ac}".repeat(MIB / 3));
+    Deflater::new().compress(Window::Bits15, long.as_bytes(), &mut compressed).unwrap();
+    // What stands behind the long message comes after it.
+    let leftover = [raw(0xc1, &compressed), raw(0x81, b"short")].concat();
+    let waker = Waker::from(Arc::new(Nobody));
+    let open = || {
+        let (near, far) = tokio::io::duplex(4 * MIB);
+        let agreement = Agreement { outbox_bytes_max: 4 * MIB, ..agreement(&service) };
+        let compression = Some(Agreed { server_window: Window::Bits15 });
+        let io = Io::Owned(Box::new(near));
+        let opening = Opening { io, leftover: leftover.clone().into(), agreement, compression };
+        (Box::pin(Connection::new(opening, Arc::clone(&service), Rc::clone(&shard))), far, Vec::new())
+    };
+    let (mut one, mut two) = (open(), open());
+    let mut ends = Vec::new();
+    for turn in 1.. {
+        for (connection, far, back) in [&mut one, &mut two] {
+            assert_eq!(connection.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+            let before = back.len();
+            while let Poll::Ready(read) = poll_once(far.read_buf(back)) {
+                assert!(read.unwrap() > 0);
+            }
+            if back.len() > long.len() && before <= long.len() {
+                ends.push(turn);
+                assert!(
+                    back.ends_with(b"short") && back.windows(9).filter(|part| part.ends_with(b"short")).count() == 1
+                );
+            }
+        }
+        if ends.len() == 2 {
+            break;
+        }
+        assert!(turn < 1000);
+    }
+    let pieces = MIB / (64 * 1024);
+    assert!(ends[0] >= pieces && ends[1] >= ends[0] + pieces, "{ends:?}");
 }
 
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {

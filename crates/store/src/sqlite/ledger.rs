@@ -89,6 +89,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether the file may grow, or has pages that nobody needs.
+    pub(super) fn has_room(&self) -> rusqlite::Result<bool> {
+        let number = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(number("page_count")? < number("max_page_count")? || number("freelist_count")? > 0)
+    }
+
     /// Goes back to what is durable.
     fn forget(&mut self) {
         self.places.clear();

@@ -14,6 +14,7 @@ mod query;
 mod reader;
 mod recent;
 mod register;
+mod reserve;
 mod schema;
 mod shared;
 mod writer;
@@ -28,7 +29,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use stentor_model::{Epoch, Offset, WebhookId};
 
 pub use backup::backup;
@@ -39,16 +40,17 @@ use fault::{fault, io};
 use ledger::Ledger;
 use presence::Presence;
 use reader::Reader;
+use reserve::Reserve;
 use schema::Role;
 use shared::Shared;
-use writer::Writer;
+use writer::{Places, Writer};
 
 use crate::cursor::{self, Cursor};
 use crate::follow::Follow;
 use crate::{
-    Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Hub,
-    HubTopic, IdempotencyKey, LastOutcome, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit, Receipt,
-    Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
+    Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Health,
+    Hub, HubTopic, IdempotencyKey, LastOutcome, Limit, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit,
+    Receipt, Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
 };
 
 /// Threads that read. One can be held up by a page that has to come from the disk; two keep the other readers going.
@@ -82,15 +84,18 @@ impl Sqlite {
         let lock = lock(path)?;
         // Secrets of subscribers are in it. The files beside it get the same permissions.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
-        let mut connection = schema::connect(path, Role::Writer(limits.file_bytes_max))?;
-        schema::migrate(&mut connection)?;
-        let shared = Arc::new(load(&mut connection, limits).map_err(fault)?);
-        let ledger = Ledger::new(connection, Arc::clone(&shared))?;
-        Self::start(path, shared, ledger, lock)
+        let reserve = Reserve::beside(path);
+        let ledger = match prepare(path, &limits) {
+            // A disk without any room shows itself in many ways.
+            Err(StoreError::Full(Limit::Disk) | StoreError::Failed(_)) if reserve.give() => prepare(path, &limits)?,
+            other => other?,
+        };
+        Self::start(path, ledger, reserve, lock)
     }
 
     /// The connections are opened here and not by their threads, so that whoever opens the store hears of a failure.
-    fn start(path: &Path, shared: Arc<Shared>, ledger: Ledger, lock: File) -> Result<Self, StoreError> {
+    fn start(path: &Path, ledger: Ledger, reserve: Reserve, lock: File) -> Result<Self, StoreError> {
+        let shared = Arc::clone(&ledger.shared);
         let (writer, commands) = mpsc::sync_channel(shared.limits.queue_entries_max);
         let (reader, reads) = mpsc::sync_channel(READ_QUEUE_MAX);
         let reads = Arc::new(Mutex::new(reads));
@@ -101,8 +106,11 @@ impl Sqlite {
             let reader = Reader { connection, names: RefCell::default(), shared, commands, writer };
             threads.push(spawn("store-reader", move || reader.run())?);
         }
-        let presence = Presence::of(path).map_err(io)?;
-        let work = Writer::new(ledger, path.to_owned(), presence, commands);
+        if reserve.take().is_err_and(|error| matches!(io(error), StoreError::Full(Limit::Disk))) {
+            shared.set_health(Health::DiskFull);
+        }
+        let places = Places { path: path.to_owned(), presence: Presence::of(path).map_err(io)?, reserve };
+        let work = Writer::new(ledger, places, commands);
         threads.push(spawn("store-writer", move || work.run())?);
         let path = path.to_owned();
         Ok(Self { path, shared, writer: Some(writer), reader: Some(reader), threads, _lock: lock })
@@ -195,21 +203,35 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// The connection that writes, and what the file says.
+fn prepare(path: &Path, limits: &Limits) -> Result<Ledger, StoreError> {
+    let mut connection = schema::connect(path, Role::Writer(limits.file_bytes_max))?;
+    schema::migrate(&mut connection)?;
+    let shared = Arc::new(load(&mut connection, limits.clone()).map_err(fault)?);
+    Ledger::new(connection, shared)
+}
+
+/// The epoch of the log, and which life of the store this is.
+fn begin_life(connection: &mut Connection) -> rusqlite::Result<(i64, i64)> {
+    let known = schema::meta(connection, "epoch")?;
+    let generation = schema::meta(connection, "generation")? + 1;
+    // A new file, or a copy that was made by `backup`.
+    let epoch = if known == 0 { RandomState::new().build_hasher().finish().max(1).cast_signed() } else { known };
+    let written = connection.transaction().and_then(|transaction| {
+        schema::set_meta(&transaction, "epoch", epoch)?;
+        schema::set_meta(&transaction, "generation", generation)?;
+        transaction.commit()
+    });
+    match written {
+        // Claims are told apart by it, and no claim outlives its process: a log that is known can be read on a full disk.
+        Err(error) if known != 0 && error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok((known, generation)),
+        other => other.map(|()| (epoch, generation)),
+    }
+}
+
 /// What the file says about where the log ends and how far the cursors got.
 fn load(connection: &mut Connection, limits: Limits) -> rusqlite::Result<Shared> {
-    let transaction = connection.transaction()?;
-    let epoch = match schema::meta(&transaction, "epoch")? {
-        // A new file, or a copy that was made by `backup`.
-        0 => {
-            let drawn = RandomState::new().build_hasher().finish().max(1).cast_signed();
-            schema::set_meta(&transaction, "epoch", drawn)?;
-            drawn
-        }
-        known => known,
-    };
-    let generation = schema::meta(&transaction, "generation")? + 1;
-    schema::set_meta(&transaction, "generation", generation)?;
-    transaction.commit()?;
+    let (epoch, generation) = begin_life(connection)?;
     let (end, log_bytes) = ledger::extent(connection)?;
     // Four billion starts; after them the claims of the first life could be mistaken for those of this one.
     let cursors = cursor::Cursors::new(generation as u32);

@@ -18,6 +18,7 @@ use super::fault::fault;
 use super::ledger::{Fault, Ledger};
 use super::presence::Presence;
 use super::register::Effect;
+use super::reserve::Reserve;
 use super::shared::Shared;
 use crate::cursor::Unflushed;
 use crate::{Completer, Health, StoreError, Trimmed};
@@ -51,22 +52,29 @@ enum Chore {
     },
 }
 
+/// The file, and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) path: PathBuf,
+    pub(super) presence: Presence,
+    pub(super) reserve: Reserve,
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Writer {
     ledger: Ledger,
     shared: Arc<Shared>,
-    path: PathBuf,
-    presence: Presence,
+    places: Places,
     commands: Receiver<Command>,
     chores: VecDeque<Chore>,
     closing: Vec<Completer<()>>,
 }
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, path: PathBuf, presence: Presence, commands: Receiver<Command>) -> Self {
+    pub(super) fn new(ledger: Ledger, places: Places, commands: Receiver<Command>) -> Self {
         let shared = Arc::clone(&ledger.shared);
-        Self { ledger, shared, path, presence, commands, chores: VecDeque::new(), closing: Vec::new() }
+        Self { ledger, shared, places, commands, chores: VecDeque::new(), closing: Vec::new() }
     }
 
     /// Works until the store is closed or dropped.
@@ -138,7 +146,7 @@ impl Writer {
     }
 
     fn present(&self) -> Result<(), StoreError> {
-        self.presence.judge().inspect_err(|error| self.shared.observe(error))
+        self.places.presence.judge().inspect_err(|error| self.shared.observe(error))
     }
 
     /// All of the batch or nothing of it. A refusal is part of "all": it changed nothing.
@@ -182,7 +190,7 @@ impl Writer {
 
     /// After this the store either goes on from what the disk has, or is read-only.
     fn recover(&mut self) {
-        if let Err(error) = self.ledger.reopen(&self.path) {
+        if let Err(error) = self.ledger.reopen(&self.places.path) {
             self.shared.set_health(Health::ReadOnly(format!("the file could not be opened again: {error}").into()));
         }
     }
@@ -219,6 +227,9 @@ impl Writer {
         let outcomes =
             if run == 0 { unflushed.outcomes.len().saturating_sub(FLUSH_ENTRIES) } else { unflushed.outcomes.len() };
         if positions.is_empty() && unflushed.outcomes[outcomes..].is_empty() && run == 0 {
+            if done == 0 && self.shared.health() == Health::DiskFull {
+                self.look_for_room();
+            }
             return answer.complete(Ok(done));
         }
         let result = self.shared.trusted().and_then(|()| {
@@ -234,6 +245,13 @@ impl Writer {
         unflushed.outcomes.truncate(outcomes);
         let unflushed = Some(unflushed);
         self.chores.push_front(Chore::Flush { unflushed, done: done + positions.len(), answer });
+    }
+
+    /// Where nothing else is written, nobody would notice that the disk has room again.
+    fn look_for_room(&mut self) {
+        if self.places.reserve.has_room() && self.ledger.has_room().unwrap_or(false) {
+            self.shared.set_health(Health::Well);
+        }
     }
 
     /// One transaction. An outcome of a subscription that was removed meanwhile is dropped with it.

@@ -342,3 +342,17 @@ fn a_file_that_is_gone_takes_nothing() {
         "was replaced",
     );
 }
+
+#[test]
+fn room_is_held_in_reserve() {
+    let (_folder, path) = folder();
+    let reserve = path.with_file_name("store.db.reserve");
+    drop(sample(&path));
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), 256 * 1024);
+    // A start that fails gives it up for a second attempt, whatever comes of that.
+    fs::write(&path, "not a store at all, but long enough to look like one".repeat(100)).unwrap();
+    assert!(Sqlite::open(&path, Limits::default()).is_err());
+    fs::remove_file(&path).unwrap();
+    drop(open(&path));
+    assert!(reserve.exists(), "it is taken again");
+}

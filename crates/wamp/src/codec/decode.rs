@@ -29,6 +29,16 @@ pub fn decode(serializer: Serializer, octets: &[u8]) -> Result<ClientMessage<'_>
     }
 }
 
+/// Decodes one message of a client from JSON that is known to be UTF-8.
+///
+/// # Errors
+/// When the text is not one whole message that a client may send.
+pub fn decode_text(text: &str) -> Result<ClientMessage<'_>, DecodeError> {
+    let serializer = Serializer::Json;
+    let reader = json::Reader::of_text(text).map_err(|error| DecodeError::Syntax { serializer, error })?;
+    message(serializer, reader)
+}
+
 /// The message list, its code first; the code says which fields follow.
 fn message<'a, R: Read<'a> + Clone>(serializer: Serializer, mut reader: R) -> Result<ClientMessage<'a>, DecodeError> {
     let malformed = |error| DecodeError::Syntax { serializer, error };

@@ -21,7 +21,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use decode::decode;
+pub use decode::{decode, decode_text};
 pub use encode::{encode, encode_client};
 pub use error::{DecodeError, Expected, MessageType, Syntax, SyntaxError, TranscodeError};
 pub use format::{Batching, Format};

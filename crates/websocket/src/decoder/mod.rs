@@ -13,7 +13,7 @@ use std::{fmt, ops::ControlFlow};
 
 use crate::{
     close::CloseCode,
-    deflate::{Agreed, InflateError, Inflater},
+    deflate::{Agreed, Fault, InflateError, Inflated, Inflater, Inflation, Sort},
     frame::Opcode,
     mask,
 };
@@ -186,6 +186,8 @@ impl Message {
 enum Step {
     Header(Scratch),
     Payload(Frame),
+    /// A message is complete, and too long to be inflated at once.
+    Long(Box<Inflation>, Content),
     Done,
 }
 
@@ -197,12 +199,37 @@ pub struct Decoder {
     message: Option<Message>,
     /// The beginning of a control frame that was cut; control frames may sit between the fragments of a message.
     control: Vec<u8>,
+    /// What is longer, inflated, waits for its owner to call [`Decoder::inflate_on`].
+    long_from: usize,
+}
+
+/// How far a long message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to inflate.
+    Underway,
+    /// It was told, or there is none.
+    Done,
 }
 
 impl Decoder {
     /// A decoder at the beginning of a session.
     pub fn new(options: Options) -> Self {
-        Self { options, step: Step::Header(Scratch::default()), message: None, control: Vec::new() }
+        Self {
+            options,
+            step: Step::Header(Scratch::default()),
+            message: None,
+            control: Vec::new(),
+            long_from: usize::MAX,
+        }
+    }
+
+    /// Does not inflate messages at once that inflate to more than this: `feed` consumes nothing behind such a message until
+    /// [`Decoder::inflate_on`] is done with it, one piece at a time, so that other sessions of the thread have their turn.
+    #[must_use]
+    pub fn with_long_messages_from(mut self, bytes: usize) -> Self {
+        self.long_from = bytes;
+        self
     }
 
     /// Puts other limits in force, from the next frame on: a server may want to hear little of strangers.
@@ -218,7 +245,45 @@ impl Decoder {
 
     /// Octets of memory that an unfinished message takes, for an owner that bounds what all of its sessions take together.
     pub fn held_bytes(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.data.capacity())
+        match &self.step {
+            Step::Long(inflation, _) => inflation.held_bytes(),
+            _ => self.message.as_ref().map_or(0, |message| message.data.capacity()),
+        }
+    }
+
+    /// Whether a long message waits to be inflated.
+    pub fn is_inflating(&self) -> bool {
+        matches!(self.step, Step::Long(..))
+    }
+
+    /// Inflates one more piece of a long message, and tells `on` when it was the last one.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the message broke; nothing is decoded after it.
+    pub fn inflate_on(&mut self, on: impl FnOnce(Event<'_>)) -> Result<Progress, Violation> {
+        let Step::Long(inflation, content) = &mut self.step else { return Ok(Progress::Done) };
+        let content = *content;
+        match inflation.advance() {
+            Ok(false) => return Ok(Progress::Underway),
+            Ok(true) => {}
+            Err(fault) => {
+                self.end();
+                return Err(match fault {
+                    Fault::Inflate(error) => violation(error),
+                    Fault::Text => NOT_UTF8,
+                });
+            }
+        }
+        let Step::Long(inflation, _) = std::mem::replace(&mut self.step, Step::Header(Scratch::default())) else {
+            return Ok(Progress::Done);
+        };
+        match (inflation.finish(), content) {
+            (Inflated::Text(text), _) => on(Event::Text(&text)),
+            (Inflated::Octets(octets), Content::Text) => on(Event::Text(&String::from_utf8_lossy(&octets))),
+            (Inflated::Octets(octets), Content::Binary) => on(Event::Binary(&octets)),
+        }
+        Ok(Progress::Done)
     }
 
     /// Gives up on the peer, as after a violation: what was kept is forgotten and nothing is consumed from now on.
@@ -227,7 +292,7 @@ impl Decoder {
     }
 
     /// Reads `input`, tells `on` what is complete and returns how many octets were consumed: all, unless `on` breaks or
-    /// a Close came. Octets not consumed are untouched and are to be fed again, in front of what follows; consumed ones
+    /// a Close or a long message came. Octets not consumed are untouched and are to be fed again, in front of what follows; consumed ones
     /// may have been changed by unmasking.
     ///
     /// # Errors
@@ -251,7 +316,7 @@ impl Decoder {
         let mut at = 0;
         loop {
             let mut frame = match &mut self.step {
-                Step::Done => return Ok(at),
+                Step::Done | Step::Long(..) => return Ok(at),
                 Step::Payload(frame) => *frame,
                 Step::Header(scratch) => {
                     let (frame, used) = scratch.read(&input[at..], &self.options, self.message.as_ref())?;
@@ -334,7 +399,7 @@ impl Decoder {
 
     #[inline]
     fn tell_message<F>(
-        &self,
+        &mut self,
         content: Content,
         coding: Coding,
         data: &[u8],
@@ -349,10 +414,12 @@ impl Decoder {
             Coding::Plain => data,
             Coding::Deflated => {
                 // Only whole messages are inflated: between two reads the thread's inflater serves other sessions.
-                inflater.inflate(data, self.options.message_bytes_max, &mut inflated).map_err(|error| match error {
-                    InflateError::TooBig => Violation::too_big("message too big"),
-                    InflateError::Corrupt => Violation::payload("invalid compressed data"),
-                })?;
+                let limit = self.options.message_bytes_max;
+                match inflater.inflate(data, limit.min(self.long_from), &mut inflated) {
+                    Ok(()) => {}
+                    Err(InflateError::TooBig) if limit > self.long_from => return Ok(self.put_off(content, data)),
+                    Err(error) => return Err(violation(error)),
+                }
                 &inflated
             }
         };
@@ -366,6 +433,16 @@ impl Decoder {
             (Err(_), Utf8Rule::Replace) => Ok(on(Event::Text(&String::from_utf8_lossy(data)))),
             (Err(_), Utf8Rule::Strict) => Err(NOT_UTF8),
         }
+    }
+
+    /// A long message is inflated from its beginning when its owner finds the time. What was made of it already is little.
+    #[cold]
+    fn put_off(&mut self, content: Content, data: &[u8]) -> ControlFlow<()> {
+        let is_text = content == Content::Text && self.options.validate_utf8 == Utf8Rule::Strict;
+        let sort = if is_text { Sort::Text } else { Sort::Octets };
+        let inflation = Inflation::new(data, self.options.message_bytes_max, sort);
+        self.step = Step::Long(Box::new(inflation), content);
+        ControlFlow::Break(())
     }
 
     fn tell_control<F>(&mut self, opcode: Opcode, payload: &[u8], on: &mut F) -> Result<ControlFlow<()>, Violation>
@@ -388,6 +465,13 @@ impl Decoder {
         self.step = Step::Done;
         self.message = None;
         self.control = Vec::new();
+    }
+}
+
+fn violation(error: InflateError) -> Violation {
+    match error {
+        InflateError::TooBig => Violation::too_big("message too big"),
+        InflateError::Corrupt => Violation::payload("invalid compressed data"),
     }
 }
 

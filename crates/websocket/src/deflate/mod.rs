@@ -6,8 +6,10 @@
 //!
 //! Does not know frames; RSV1 is set and read by the neighbours.
 
+mod inflation;
 mod offer;
 mod stream;
 
+pub(crate) use inflation::{Fault, Inflated, Inflation, Sort};
 pub use offer::{Agreed, ClientWindow, Offer, Policy, Window, negotiate};
 pub use stream::{Deflater, InflateError, Inflater};

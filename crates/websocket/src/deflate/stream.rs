@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::Window;
 
 /// What a sync flush ends with. The sender removes it and the receiver puts it back (RFC 7692 section 7.2.1).
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
 /// First step of an output buffer; large enough that ordinary messages need one.
 const STEP_BYTES: usize = 4 * 1024;
