@@ -1,6 +1,6 @@
 //! The end of the log, and who waits for it to move.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stentor_model::Offset;
@@ -12,6 +12,7 @@ use crate::{Completer, Pending, StoreError};
 #[derive(Debug)]
 pub(crate) struct Follow {
     end: AtomicU64,
+    is_closed: AtomicBool,
     /// `None` once the store is closed.
     waiting: Mutex<Option<Vec<Waiter>>>,
 }
@@ -21,11 +22,19 @@ type Waiter = (Offset, Completer<Offset>);
 
 impl Follow {
     pub(crate) fn new(end: Offset) -> Self {
-        Self { end: AtomicU64::new(end.get()), waiting: Mutex::new(Some(Vec::new())) }
+        Self {
+            end: AtomicU64::new(end.get()),
+            is_closed: AtomicBool::new(false),
+            waiting: Mutex::new(Some(Vec::new())),
+        }
     }
 
     pub(crate) fn end(&self) -> Offset {
         Offset::new(self.end.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// Answers at once if the end lies behind `after` already.
@@ -62,6 +71,7 @@ impl Follow {
 
     /// Answers all who wait, and whoever comes later, that there is no more to come.
     pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
         drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
