@@ -145,6 +145,9 @@ pub trait Store: Log + Subscriptions + Cursors + DeadPublications {
     /// How the store is.
     fn status(&self) -> Status;
 
+    /// [`Status::health`] alone, for whoever asks often: it looks at no cursors and no log.
+    fn health(&self) -> Health;
+
     /// Flushes, finishes what was asked for, and takes nothing more. What is asked afterwards is answered with
     /// [`StoreError::Closed`].
     fn close(&self) -> Pending<()>;

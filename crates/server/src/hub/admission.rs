@@ -28,7 +28,7 @@ impl Hub {
     /// not wait for whoever asked: one whose client has gone before the verdict is verified all the same.
     pub async fn subscribe(self: &Arc<Self>, intent: Intent, asked: Asked, shard: &Rc<Shard>) -> Answer {
         // A callback that has agreed relies on it, and must not be forgotten by a disk that is full.
-        let is_kept = matches!(intent.wish, Wish::Unsubscribe) || self.store().status().health == Health::Well;
+        let is_kept = matches!(intent.wish, Wish::Unsubscribe) || self.store().health() == Health::Well;
         if !is_kept {
             return Answer::NoStore;
         }

@@ -44,11 +44,17 @@ enum Change {
     /// It is over: unsubscribed or denied. The machine may have been told before it is written down.
     Remove { pair: Pair, is_called_off: bool },
     /// It is over: removed by the operator.
-    RemoveById { id: WebhookId, reply: Reply<()> },
+    RemoveById { id: WebhookId, reply: Reply<()>, is_called_off: bool },
     /// The delivery machine ended it.
     End { id: WebhookId, reason: EndReason },
     /// Somebody wants to know when everything before is written.
     Mark(oneshot::Sender<()>),
+}
+
+/// A subscription that is over and not yet written down as such.
+enum Over {
+    Pair(Pair),
+    Id(WebhookId),
 }
 
 impl Clerk {
@@ -66,7 +72,7 @@ impl Clerk {
     }
 
     pub(super) fn remove_by_id(&self, id: WebhookId, reply: Reply<()>) {
-        self.push(Change::RemoveById { id, reply });
+        self.push(Change::RemoveById { id, reply, is_called_off: false });
     }
 
     pub(super) fn end(&self, id: WebhookId, reason: EndReason) {
@@ -97,12 +103,16 @@ impl Clerk {
         together
     }
 
-    fn next_to_call_off(&self) -> Option<Pair> {
+    fn next_to_call_off(&self) -> Option<Over> {
         let mut changes = self.changes.borrow_mut();
         changes.iter_mut().find_map(|change| match change {
             Change::Remove { pair, is_called_off } if !*is_called_off => {
                 *is_called_off = true;
-                Some(pair.clone())
+                Some(Over::Pair(pair.clone()))
+            }
+            Change::RemoveById { id, is_called_off, .. } if !*is_called_off => {
+                *is_called_off = true;
+                Some(Over::Id(*id))
             }
             _ => None,
         })
@@ -141,7 +151,7 @@ async fn write(desk: &Rc<Desk>, change: Change) {
                 forget(desk, subscription.id).await;
             }
         }
-        Change::RemoveById { id, reply } => {
+        Change::RemoveById { id, reply, .. } => {
             let found = desk.hub.store().get(id).await;
             let outcome = match found {
                 Ok(Some(subscription)) if subscription.topic.hub == *desk.hub.name() => {
@@ -158,10 +168,14 @@ async fn write(desk: &Rc<Desk>, change: Change) {
     }
 }
 
-/// The machine forgets it first, so that nothing more is sent.
-async fn forget(desk: &Rc<Desk>, id: WebhookId) {
+fn send_no_more(desk: &Rc<Desk>, id: WebhookId) {
     desk.feed(Event::Removed { webhook: id });
     desk.forget_target(id);
+}
+
+/// The machine forgets it first, so that nothing more is sent.
+async fn forget(desk: &Rc<Desk>, id: WebhookId) {
+    send_no_more(desk, id);
     patiently(desk, || desk.hub.store().remove(id)).await;
 }
 
@@ -274,12 +288,19 @@ async fn patiently<T>(desk: &Rc<Desk>, ask: impl Fn() -> stentor_store::Pending<
 /// Tells the machine of those that are over and cannot be written down yet: an unsubscription stops at once, whatever the
 /// disk says. No change is written meanwhile, so that what is found is what they are about.
 async fn call_off(desk: &Rc<Desk>) {
-    while let Some(pair) = desk.clerk.next_to_call_off() {
-        let topic = desk.of_store(pair.topic.topic());
-        // One that cannot be found now is found when it is its turn.
-        if let Ok(Some(found)) = desk.hub.store().find(&topic, pair.callback.key()).await {
-            desk.feed(Event::Removed { webhook: found.id });
-            desk.forget_target(found.id);
+    while let Some(over) = desk.clerk.next_to_call_off() {
+        let id = match over {
+            Over::Id(id) => Some(id),
+            Over::Pair(pair) => {
+                let topic = desk.of_store(pair.topic.topic());
+                // One that cannot be found now is found when it is its turn.
+                let found = desk.hub.store().find(&topic, pair.callback.key()).await;
+                found.ok().flatten().map(|found| found.id)
+            }
+        };
+        // An operator may name one of another hub.
+        if let Some(id) = id.filter(|id| desk.is_enrolled(*id)) {
+            send_no_more(desk, id);
         }
     }
 }

@@ -270,7 +270,7 @@ async fn flush(store: Arc<dyn Store>) {
             Err(_) => false,
         };
         was_flushed = is_flushed;
-        let now = store.status().health;
+        let now = store.health();
         match &now {
             _ if now == health => {}
             Health::Well => info!("the store takes publications and subscriptions again"),

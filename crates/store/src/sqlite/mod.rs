@@ -384,7 +384,7 @@ impl Store for Sqlite {
 
     fn status(&self) -> Status {
         Status {
-            health: self.shared.health(),
+            health: self.health(),
             log_bytes: self.shared.log_bytes.load(Ordering::Relaxed),
             end: self.end(),
             subscriptions: self.shared.cursors.len(),
@@ -392,6 +392,10 @@ impl Store for Sqlite {
             dead_forgotten: self.shared.dead_forgotten.load(Ordering::Relaxed),
             queue_entries: self.shared.queue_entries.load(Ordering::Relaxed),
         }
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
     }
 
     fn close(&self) -> Pending<()> {
