@@ -254,13 +254,13 @@ impl Head {
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(_) => return Err(WaitFault::Malformed),
         };
-        let status = response.code.ok_or(WaitFault::Malformed)?;
+        let status = response.code.filter(|code| *code >= 100).ok_or(WaitFault::Malformed)?;
         let mut head = Self { status, retry_after: None, is_kept: response.version == Some(1), length: None, bytes };
-        let (mut length, mut is_coded) = (None, false);
+        let (mut length, mut is_coded) = (Ok(None), false);
         for field in response.headers.iter() {
             let name = field.name;
             if name.eq_ignore_ascii_case("content-length") {
-                length = Some(one_length(length, field.value)?);
+                length = length.and_then(|before| one_length(before, field.value).map(Some));
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 is_coded = true;
             } else if name.eq_ignore_ascii_case("connection") {
@@ -273,8 +273,11 @@ impl Head {
         head.length = match status {
             101 => None,
             100..200 | 204 | 304 => Some(0),
+            // RFC 9112, section 6.1: an earlier version has no such field.
+            _ if is_coded && response.version == Some(0) => return Err(WaitFault::Malformed),
             _ if is_coded => None,
-            _ => length,
+            // One that cannot be relied on matters only where it would be.
+            _ => length?,
         };
         Ok(Some(head))
     }
@@ -436,5 +439,83 @@ mod tests {
         });
         assert_eq!(told(&mut Lane::new(here), &LONG).await, "413 - false Plain");
         drop(server.await.unwrap());
+    }
+
+    /// What hyper makes of the same answer.
+    async fn by_hyper(answer: &[u8]) -> String {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        let io = hyper_util::rt::TokioIo::new(here);
+        let (mut sender, driver) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let driver = tokio::spawn(driver);
+        let request = hyper::Request::post("/").body(http_body_util::Full::new(bytes::Bytes::new())).unwrap();
+        let sent = tokio::spawn(sender.send_request(request));
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            there.read_buf(&mut request).await.unwrap();
+        }
+        drop(there.write_all(answer).await);
+        drop(there);
+        let told = match sent.await.unwrap() {
+            Ok(response) => response.status().as_u16().to_string(),
+            Err(error) => format!("{:?}", super::super::connection::silence(&error)),
+        };
+        driver.abort();
+        told
+    }
+
+    async fn by_lane(answer: &[u8]) -> String {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        there.write_all(answer).await.unwrap();
+        there.shutdown().await.unwrap();
+        let mut lane = Lane::new(here);
+        match lane.hear().await {
+            Ok(heard) => heard.status.to_string(),
+            Err(fault) => format!("{fault:?}"),
+        }
+    }
+
+    fn answers() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let start = prop_oneof![
+            8 => (100_u16..1000).prop_map(|status| format!("HTTP/1.1 {status} Said\r\n")),
+            2 => Just("HTTP/1.0 200\r\n".to_owned()),
+            1 => Just("HTTP/1.1 102 \r\n\r\nHTTP/1.1 200 \r\n".to_owned()),
+            1 => "[ -~\r\n]{0,24}",
+        ];
+        let field = prop_oneof![
+            4 => "Content-Length: ?[0-9]{1,3}(, ?[0-9]{1,2})?\r\n",
+            2 => "[Tt]ransfer-[Ee]ncoding: (chunked|gzip, chunked|identity)\r\n",
+            2 => "Connection: (close|keep-alive|x)\r\n",
+            2 => "Retry-After: [0-9a-z ]{0,5}\r\n",
+            4 => "[!-~]{1,6}: ?[ -~é\t]{0,9}\r?\n",
+            1 => "[ -~\r\n]{0,9}",
+        ];
+        let end = prop_oneof![6 => Just("\r\n".to_owned()), 1 => Just(String::new()), 1 => Just("\n".to_owned())];
+        let parts = (start, prop::collection::vec(field, 0..5), end, "[a-z0-9\r\n]{0,12}");
+        let told = parts.prop_map(|(start, fields, end, body)| (start + &fields.concat() + &end + &body).into_bytes());
+        // Now and then an octet is another one.
+        (told, any::<prop::sample::Index>(), prop::option::weighted(0.2, any::<u8>())).prop_map(
+            |(mut told, at, octet)| {
+                if let Some(octet) = octet
+                    && !told.is_empty()
+                {
+                    let at = at.index(told.len());
+                    told[at] = octet;
+                }
+                told
+            },
+        )
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+
+        /// Hyper is the second opinion: what it takes for an answer is one here, and the other way round.
+        #[test]
+        fn hyper_reads_the_same(answer in answers()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (lane, hyper) = runtime.block_on(async { (by_lane(&answer).await, by_hyper(&answer).await) });
+            proptest::prop_assert_eq!(lane, hyper, "{}", String::from_utf8_lossy(&answer));
+        }
     }
 }
