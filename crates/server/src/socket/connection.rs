@@ -30,11 +30,12 @@ use crate::meter::Reason;
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
 
-/// Octets of messages in one turn. What is read in a turn is less, but compression makes a thousand times as much of it.
-const MESSAGE_BYTES_PER_TURN: usize = 1024 * 1024;
+/// Octets of messages in one turn, save the last one of them, which may be nearly as long. Compression makes a thousand times as much
+/// of what is read, and lists of this length take a millisecond.
+const MESSAGE_BYTES_PER_TURN: usize = 128 * 1024;
 
-/// What the shortest message counts for: half a thousand of them are a turn too.
-const EVENT_BYTES_MIN: usize = 2048;
+/// What the shortest message counts for: 256 of them are a turn too.
+const EVENT_BYTES_MIN: usize = 512;
 
 /// Octets of a message before the session is established: room for any HELLO, and little for strangers to fill.
 const STRANGER_BYTES_MAX: usize = 64 * 1024;

@@ -79,6 +79,8 @@ impl Connection {
             }
             ready!(self.step_long(cx));
         }
+        let given_back = self.service.unfinished.settle(&mut self.share, self.decoder.held_bytes());
+        given_back.expect("a message that is done holds nothing");
         self.peer.hear_again(self.shard.clock.ticks());
         Poll::Ready(())
     }
