@@ -170,7 +170,8 @@ impl SocketPeer {
         }
     }
 
-    /// Nothing of the peer is read until this is taken back: its silence is our doing, and no reason to give it up.
+    /// Nothing of the peer is read until this is taken back: its silence is our doing, and no reason to give it
+    /// up.
     pub fn stop_hearing(&self) {
         self.unheard.store(true, Ordering::Relaxed);
     }
@@ -203,7 +204,9 @@ impl SocketPeer {
     /// Looks after pings and deadlines.
     pub fn tick(self: &Arc<Self>, now: u32, shard: &Shard) {
         let deadline = self.deadline.load(Ordering::Relaxed);
-        if deadline != 0 && now >= deadline {
+        let unheard = self.unheard.load(Ordering::Relaxed);
+        // An answer to our GOODBYE may stand behind what has not been read.
+        if deadline != 0 && now >= deadline && !unheard {
             self.set_deadline(0);
             return self.outbox.close(CloseCause::HandshakeTimeout);
         }
@@ -212,7 +215,7 @@ impl SocketPeer {
             (false, true) => Outlet::Stuck,
             (false, false) => Outlet::Free,
         };
-        let heard = if self.unheard.load(Ordering::Relaxed) { now } else { self.heard.load(Ordering::Relaxed) };
+        let heard = if unheard { now } else { self.heard.load(Ordering::Relaxed) };
         let look = Look { heard, outlet };
         let action = self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).handle(look, now);
         match action {

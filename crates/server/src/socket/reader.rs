@@ -1,7 +1,7 @@
 //! The thread that reads long messages, one for a node, so that those that serve are not held up by them.
 //!
-//! Sixteen mebioctets of JSON take up to a quarter of a second to check. This thread has the lowest priority, so it does that in time
-//! that nobody else wants. It only reads: it takes no lock that a serving thread could wait for, and knows no session and no realm.
+//! Sixteen mebioctets of JSON take up to a quarter of a second to check. This thread has a low priority, so it does that in time
+//! that hardly anybody else wants. It only reads: it takes no lock that a serving thread could wait for, and knows no session and no realm.
 //! A message's octets come here with whoever asks, and go back with the answer; to be freed they come here once more, because
 //! giving back sixteen mebioctets takes a millisecond or two.
 
@@ -29,9 +29,10 @@ pub(super) const BUDGET: Budget = Budget { messages: 64, bytes: 64 * 1024 };
 /// reached by nobody but where that was set higher.
 const JOBS_MAX: usize = 4096;
 
-/// The lowest priority there is for ordinary threads.
+/// Steps of priority below the other threads. Where all processors are busy, this one then gets a tenth of what each of them gets.
+/// The lowest priority there is would be a seventieth, and a sensible message of a mebioctet would take seconds.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 19;
+const STEPS_BELOW: i32 = 10;
 
 /// The octets of a long message, and what is accounted for as long as they are there.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ impl ReaderThread {
 fn run(mut waiting: mpsc::Receiver<Job>, meters: &Meters) {
     // That of this thread: on Linux each has its own.
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+    if let Err(error) = rustix::process::nice(STEPS_BELOW) {
         debug!(%error, "long messages are read at the priority of everything else");
     }
     while let Some(job) = waiting.blocking_recv() {
