@@ -47,7 +47,8 @@ pub(crate) fn decoder(data: &[u8]) {
     assert_eq!(read(options, input, lengths(*cuts), false), whole, "cut anyhow");
     assert_eq!(read(options, input, lengths(*cuts), true), whole, "one event at a time");
     let long_from = usize::from(*cuts) * 4;
-    assert_eq!(read_long(options, input, lengths(*cuts), long_from), whole, "long messages taken from {long_from}");
+    let long = read_long(options, input, lengths(*cuts), long_from);
+    assert_eq!(without_reasons(long), without_reasons(whole), "long messages taken from {long_from}");
 }
 
 fn options(rules: u8) -> Options {
@@ -108,6 +109,14 @@ fn read(options: Options, input: &[u8], lengths: impl Iterator<Item = usize>, on
         if rest.is_empty() {
             break;
         }
+    }
+    said
+}
+
+/// What is broken in two ways may be refused for either: pieces show another order than the whole.
+fn without_reasons(mut said: Vec<Said>) -> Vec<Said> {
+    if let Some(Said::Violation(violation)) = said.last_mut() {
+        violation.reason = "";
     }
     said
 }
