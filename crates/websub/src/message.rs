@@ -71,8 +71,8 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 const ATTRIBUTES: [&str; 4] = ["topic", "contentType", "contentUrl", "contentBase64"];
 
 /// Why a message has not the form that messages have.
-fn fault_of_form(body: &[u8]) -> Refusal {
-    let attributes: Attributes<&RawValue> = match serde_json::from_slice(body) {
+fn fault_of_form(body: &str) -> Refusal {
+    let attributes: Attributes<&RawValue> = match serde_json::from_str(body) {
         Ok(attributes) => attributes,
         Err(error) => {
             let sentence = error.to_string();
@@ -96,12 +96,14 @@ pub fn parse(body: &[u8], bytes_max: usize) -> Result<Message, Refusal> {
     if body.len() > bytes_max {
         return Err(Refusal::BodyTooLong { bytes_max });
     }
+    // All at once, which is faster than text by text.
+    let body = simdutf8::basic::from_utf8(body).map_err(|_| Refusal::NotJson)?;
     // An array would be read as the attributes in their order.
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let is_object = body.trim_ascii_start().starts_with('{');
     if !is_object {
         return Err(Refusal::NotJson);
     }
-    let attributes: Attributes<Text<'_>> = serde_json::from_slice(body).map_err(|_| fault_of_form(body))?;
+    let attributes: Attributes<Text<'_>> = serde_json::from_str(body).map_err(|_| fault_of_form(body))?;
     let topic = attributes.topic.ok_or(Refusal::Missing { field: "topic" })?;
     let topic = address::topic(&topic.0).map_err(|fault| Refusal::Url { field: "topic", fault })?;
     let content_type = match attributes.content_type {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use stentor_delivery::{SendFault, WaitFault};
 use stentor_websub::guard::Guard;
 use tokio::time::{Instant, timeout_at};
@@ -149,9 +149,12 @@ impl Office {
 
     fn request(&self, goal: &Goal, parcel: Parcel) -> Box<Outgoing> {
         let mut headers = if parcel.is_in_order() { parcel.headers } else { Self::in_order(parcel.headers) };
-        headers.insert(HOST, goal.host_field.clone());
-        if headers.get(USER_AGENT).is_some_and(HeaderValue::is_empty) {
-            headers.insert(USER_AGENT, self.user_agent.clone());
+        let mut own = headers.values_mut();
+        if let (Some(host), Some(user_agent)) = (own.next(), own.next()) {
+            *host = goal.host_field.clone();
+            if user_agent.is_empty() {
+                *user_agent = self.user_agent.clone();
+            }
         }
         // RFC 9110, section 8.6: whoever waits for a body has to be told that there is none.
         if parcel.body.is_empty() && parcel.method == Method::POST {

@@ -10,8 +10,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use stentor_model::{Offset, Topic};
+
+use super::fields::Common;
 
 /// Octets of the newest publications. Subscribers that keep up never ask for others.
 const RUN_BYTES_MAX: usize = 64 << 20;
@@ -22,22 +24,11 @@ const READ_BYTES_MAX: usize = 64 << 20;
 /// Octets that a publication costs beside its content: its header fields and its places in these tables.
 const OVERHEAD_BYTES: usize = 1024;
 
-/// The fields that are the same in all deliveries of a publication, beside `Link`.
-pub(super) const FIELDS: [HeaderName; 5] = [
-    CONTENT_TYPE,
-    HeaderName::from_static("stentor-publication"),
-    HeaderName::from_static("stentor-sequence"),
-    HeaderName::from_static("stentor-epoch"),
-    HeaderName::from_static("stentor-offset"),
-];
-
 /// A publication, ready to be sent to any subscriber.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// `Link`, the same for all publications of the topic.
-    pub(super) link: HeaderValue,
-    /// The values of [`FIELDS`].
-    pub(super) values: [HeaderValue; 5],
+    /// What stands in its header.
+    pub(super) fields: Common,
     /// The content.
     pub(super) body: Bytes,
 }
@@ -128,7 +119,7 @@ impl Cache {
     /// The `Link` of a topic, if a publication of it is here.
     pub(super) fn link(&self, topic: &Topic) -> Option<HeaderValue> {
         let (_, newest) = self.runs.get(topic)?.entries.back()?;
-        Some(newest.link.clone())
+        Some(newest.fields.link.clone())
     }
 
     /// The publication, if it is here.
@@ -147,8 +138,10 @@ mod tests {
 
     fn prepared(octets: usize) -> Rc<Prepared> {
         Rc::new(Prepared {
-            link: HeaderValue::from_static("<http://h/>"),
-            values: std::array::from_fn(|_| HeaderValue::from_static("")),
+            fields: Common {
+                link: HeaderValue::from_static("<http://h/>"),
+                values: std::array::from_fn(|_| HeaderValue::from_static("")),
+            },
             body: Bytes::from(vec![0; octets]),
         })
     }

@@ -6,28 +6,29 @@ use std::rc::Rc;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hyper::Method;
-use hyper::header::{HeaderName, HeaderValue, LINK};
+use hyper::header::HeaderValue;
 use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
 use stentor_websub::headers::{self, Delivery};
-use stentor_websub::signature::Signer;
-use tokio::task::AbortHandle;
 use tracing::{debug, error, warn};
 
-use super::cache::{FIELDS, Prepared};
+use super::cache::Prepared;
 use super::desk::Desk;
+use super::fields::Common;
+use super::runner::{IDLE_MAX, Runner};
 use super::target::Target;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
 /// What is on its way, and what was dead and goes out once more.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    posts: HashMap<AttemptKey, AbortHandle, RandomState>,
+    posts: HashMap<AttemptKey, Rc<Runner<Attempt>>, RandomState>,
+    idle: Vec<Rc<Runner<Attempt>>>,
     pub(super) replays: HashMap<(WebhookId, Offset), DeadPublication>,
 }
 
-/// Tells the machine how an attempt ended when it is dropped: exactly once, whatever becomes of the task.
+/// Tells the machine how an attempt ended when it is dropped: exactly once, whatever becomes of its runner.
 struct Report {
     desk: Rc<Desk>,
     key: AttemptKey,
@@ -58,10 +59,10 @@ impl Desk {
             Action::Fetch { key, topic, after, limit } => self.read(key, topic, after, limit),
             Action::Post(attempt) => self.post(attempt),
             Action::Cancel { key, .. } => {
-                // Out of the table first: dropping the task looks into it.
-                let task = self.flights.borrow_mut().posts.remove(&key);
-                if let Some(task) = task {
-                    task.abort();
+                // Out of the table first: its report looks into it.
+                let runner = self.flights.borrow_mut().posts.remove(&key);
+                if let Some(runner) = runner {
+                    runner.call_off();
                     self.feed(Event::Attempted { key, outcome: Outcome::NotTried, retry_after: None });
                 }
             }
@@ -139,24 +140,60 @@ impl Desk {
             sequence: entry.sequence.0,
             epoch: self.hub.store().epoch(),
             offset: entry.offset,
+            content_length: entry.content.body.len(),
         });
         let text = Bytes::from(text);
         // A content type that no field can have was refused when it came.
         let value = |range| HeaderValue::from_maybe_shared(text.slice(range));
         let values = values.map(|(_, range)| value(range).unwrap_or_else(|_| HeaderValue::from_static("")));
-        Prepared { link, values, body: entry.content.body.clone() }
+        Prepared { fields: Common { link, values }, body: entry.content.body.clone() }
     }
 
     fn post(self: &Rc<Self>, attempt: Attempt) {
-        let desk = Rc::clone(self);
         let key = attempt.key;
-        let mut report = Report { desk: Rc::clone(self), key, outcome: Outcome::NotTried, retry_after: None };
-        let task = tokio::task::spawn_local(async move {
-            let (outcome, retry_after) = desk.send(&attempt).await;
-            desk.note(&attempt, outcome);
-            report.conclude(outcome, retry_after);
-        });
-        self.flights.borrow_mut().posts.insert(key, task.abort_handle());
+        let idle = self.flights.borrow_mut().idle.pop();
+        let runner = match idle {
+            Some(runner) => {
+                runner.give(attempt);
+                runner
+            }
+            None => {
+                let runner = Rc::new(Runner::new(attempt));
+                tokio::task::spawn_local(Rc::clone(self).run(Rc::clone(&runner)));
+                runner
+            }
+        };
+        self.flights.borrow_mut().posts.insert(key, runner);
+    }
+
+    /// Sends one webhook after the other.
+    async fn run(self: Rc<Self>, runner: Rc<Runner<Attempt>>) {
+        loop {
+            let attempt = runner.next().await;
+            let desk = Rc::clone(&self);
+            let mut report = Report { desk, key: attempt.key, outcome: Outcome::NotTried, retry_after: None };
+            if let Some((outcome, retry_after)) = runner.unless_called_off(self.send(&attempt)).await {
+                self.note(&attempt, outcome);
+                report.conclude(outcome, retry_after);
+            }
+            // Before the machine hears of the end, so that it can be given what the machine says then.
+            let goes_on = self.rests(&runner);
+            drop(report);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Whether this runner is wanted for what comes.
+    fn rests(&self, runner: &Rc<Runner<Attempt>>) -> bool {
+        runner.rest();
+        let mut flights = self.flights.borrow_mut();
+        let goes_on = flights.idle.len() < IDLE_MAX;
+        if goes_on {
+            flights.idle.push(Rc::clone(runner));
+        }
+        goes_on
     }
 
     async fn send(self: &Rc<Self>, attempt: &Attempt) -> (Outcome, Option<std::time::Duration>) {
@@ -210,16 +247,11 @@ impl Desk {
     }
 
     fn parcel(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Option<Parcel> {
-        let mut headers = Parcel::fields();
-        headers.insert(LINK, prepared.link.clone());
-        for (name, value) in FIELDS.into_iter().zip(&prepared.values) {
-            headers.insert(name, value.clone());
-        }
-        headers.insert(ATTEMPT, HeaderValue::from(attempt.attempt));
-        if let Some(secret) = &target.secret {
-            let signature = Signer::new(self.options.websub.signature_algorithm, secret).sign(&prepared.body);
-            headers.insert(SIGNATURE, HeaderValue::try_from(signature).ok()?);
-        }
+        let signature = match &target.signer {
+            None => None,
+            Some(signer) => Some(HeaderValue::try_from(signer.sign(&prepared.body)).ok()?),
+        };
+        let headers = self.forms.fill(&prepared.fields, attempt.attempt, signature);
         Some(Parcel {
             method: Method::POST,
             url: std::sync::Arc::clone(&target.callback),
@@ -290,9 +322,6 @@ impl Desk {
     }
 }
 
-const ATTEMPT: HeaderName = HeaderName::from_static("stentor-attempt");
-const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature");
-
 /// How an attempt ended, for people.
 pub(super) fn sentence(outcome: Outcome) -> String {
     let words = match outcome {
@@ -308,18 +337,4 @@ pub(super) fn sentence(outcome: Outcome) -> String {
         Outcome::Missing => "the publication is no longer in the log",
     };
     words.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use stentor_websub::signature;
-
-    #[test]
-    fn the_fields_of_an_attempt_have_their_names() {
-        let names = ["Content-Type", headers::PUBLICATION, headers::SEQUENCE, headers::EPOCH, headers::OFFSET];
-        assert!(FIELDS.iter().zip(names).all(|(field, name)| name.eq_ignore_ascii_case(field.as_str())));
-        assert!(headers::ATTEMPT.eq_ignore_ascii_case(ATTEMPT.as_str()));
-        assert!(signature::HEADER.eq_ignore_ascii_case(SIGNATURE.as_str()));
-    }
 }

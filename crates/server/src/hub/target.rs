@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use stentor_model::{Secret, WebhookId};
+use stentor_model::WebhookId;
 use stentor_store::{Claim, StoreError};
+use stentor_websub::signature::Signer;
 
 use super::desk::Desk;
 use super::door::spelling;
@@ -22,7 +23,8 @@ const TARGETS_MAX: usize = 65_536;
 pub(super) struct Target {
     /// As the subscriber wrote it.
     pub(super) callback: Arc<str>,
-    pub(super) secret: Option<Secret>,
+    /// Signs with the subscription's secret, if it has one.
+    pub(super) signer: Option<Box<Signer>>,
     /// The right to move its cursor.
     pub(super) claim: Claim,
 }
@@ -71,7 +73,9 @@ impl Desk {
         let pair = spelling::pair(stored.topic.topic.as_str(), &stored.callback, &stored.extras);
         let Some(pair) = pair else { return Ok(None) };
         let claim = self.claim(id).await?;
-        let target = Rc::new(Target { callback: pair.callback.url().into(), secret: stored.secret, claim });
+        let algorithm = self.options.websub.signature_algorithm;
+        let signer = stored.secret.map(|secret| Box::new(Signer::new(algorithm, &secret)));
+        let target = Rc::new(Target { callback: pair.callback.url().into(), signer, claim });
         self.targets.borrow_mut().keep(id, Rc::clone(&target));
         Ok(Some(target))
     }
@@ -110,7 +114,7 @@ mod tests {
         let claim = store.claim(id).wait().unwrap();
         let mut targets = Targets::default();
         for number in 0..TARGETS_MAX as u64 + 10 {
-            let target = Target { callback: "http://s/".into(), secret: None, claim: claim.clone() };
+            let target = Target { callback: "http://s/".into(), signer: None, claim: claim.clone() };
             targets.keep(WebhookId(number), Rc::new(target));
         }
         assert_eq!((targets.known.len(), targets.order.len()), (TARGETS_MAX, TARGETS_MAX));

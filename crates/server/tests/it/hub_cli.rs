@@ -147,6 +147,28 @@ async fn subscriptions_are_looked_after() {
 }
 
 #[tokio::test]
+async fn what_is_removed_behind_a_change_that_waits_is_sent_nothing() {
+    let store = tempfile::tempdir().unwrap();
+    let file = store.path().join("store.sqlite");
+    let mut config = hub(json!({}));
+    config["store"] = json!({"type": "sqlite", "path": file.to_str().unwrap()});
+    let (node, first, second, dir) = (start(&config), Receiver::start().await, Receiver::start().await, desk());
+    subscribe(&node, &first, &[]).await;
+    subscribe(&node, &second, &[]).await;
+    let (list, _) = admin(&node, dir.path(), &["list"], 0).await;
+    let ids: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let [one, other] = *ids else { panic!("two subscriptions: {list}") };
+    let is_sent_to = async |id: &str| admin(&node, dir.path(), &["show", id], 0).await.0.contains("\"delivery\": {");
+    assert!(is_sent_to(one).await && is_sent_to(other).await);
+    // A store whose file is gone takes nothing, so that the first change waits, and the second one behind it.
+    std::fs::rename(&file, store.path().join("away")).unwrap();
+    let remove = async |id: &str| admin(&node, dir.path(), &["remove", id], 1).await.1;
+    let told = tokio::join!(remove(one), remove(other));
+    assert!(told.0.contains("503") && told.1.contains("503"), "{told:?}");
+    assert!(!is_sent_to(one).await && !is_sent_to(other).await);
+}
+
+#[tokio::test]
 async fn dead_publications_are_sent_again_and_forgotten() {
     let (node, receiver, dir) = (start(&hub(json!({"delivery_retries": 1}))), Receiver::start().await, desk());
     subscribe(&node, &receiver, &[]).await;
