@@ -13,13 +13,10 @@
 //! Fields that say who and what connects (`Host`, `Content-Length`) are the client's.
 
 use std::fmt;
-use std::ops::Range;
 
 use stentor_model::{Epoch, Offset, PublicationId, Topic};
 
 use crate::address::{escape, escaped};
-#[cfg(doc)]
-use crate::signature;
 
 /// The publication's number.
 pub const PUBLICATION: &str = "Stentor-Publication";
@@ -76,6 +73,8 @@ impl fmt::Display for ContentType {
 /// What all deliveries of one publication say about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
+    /// The topic's [`link`].
+    pub link: &'a str,
     /// The type of the content, as its publisher wrote it.
     pub content_type: &'a str,
     /// The publication.
@@ -90,30 +89,55 @@ pub struct Delivery<'a> {
     pub content_length: usize,
 }
 
-/// The fields that are the same in every delivery of a publication, so that they are made once for all subscribers. Beside
-/// them stands the topic's [`link`]. Each attempt adds [`ATTEMPT`], and [`signature::HEADER`] where the subscription has a
-/// secret.
-///
-/// The values stand in one text, one behind the other, so that a publication needs room for them once.
+/// Where the link stands in what [`delivery`] writes.
+pub const LINK_START: usize = "link: ".len();
+
+/// The fields that are the same in every delivery of a publication, as lines that are ready for the wire, so that they are made
+/// once for all subscribers. Names are in lower case, which HTTP/2 wants and HTTP/1.1 does not mind.
 #[must_use]
-pub fn delivery(delivery: &Delivery<'_>) -> (String, [(&'static str, Range<usize>); 6]) {
-    let Delivery { content_type, publication, sequence, epoch, offset, content_length } = delivery;
-    let mut text = String::with_capacity(content_type.len() + 80);
-    let mut add = |name, value: &str| {
-        let start = text.len();
-        text.push_str(value);
-        (name, start..text.len())
-    };
+pub fn delivery(delivery: &Delivery<'_>) -> String {
+    let Delivery { link, content_type, publication, sequence, epoch, offset, content_length } = delivery;
+    // One that no field can have was refused when it came; a store may be older than that.
+    let is_value = content_type.bytes().all(|octet| octet == b'\t' || (octet >= b' ' && octet != 0x7f));
+    let content_type = if is_value { content_type } else { "" };
+    let mut lines = String::with_capacity(link.len() + content_type.len() + 200);
     let number = itoa::Buffer::new;
-    let fields = [
-        add("Content-Type", content_type),
-        add(PUBLICATION, number().format(publication.get())),
-        add(SEQUENCE, number().format(*sequence)),
-        add(EPOCH, number().format(epoch.0)),
-        add(OFFSET, number().format(offset.get())),
-        add("Content-Length", number().format(*content_length)),
-    ];
-    (text, fields)
+    for part in [
+        "link: ",
+        link,
+        "\r\ncontent-type: ",
+        content_type,
+        "\r\nstentor-publication: ",
+        number().format(publication.get()),
+        "\r\nstentor-sequence: ",
+        number().format(*sequence),
+        "\r\nstentor-epoch: ",
+        number().format(epoch.0),
+        "\r\nstentor-offset: ",
+        number().format(offset.get()),
+        "\r\ncontent-length: ",
+        number().format(*content_length),
+        "\r\n",
+    ] {
+        lines.push_str(part);
+    }
+    lines
+}
+
+/// The fields of one attempt, in the same form: its number, counted from 1, and what [`crate::signature::Signer::sign`] made of the
+/// content where the subscription has a secret.
+#[must_use]
+pub fn attempt(number: u32, signature: Option<&str>) -> String {
+    let mut lines = String::with_capacity(32 + signature.map_or(0, |signature| signature.len() + 20));
+    for part in ["stentor-attempt: ", itoa::Buffer::new().format(number), "\r\n"] {
+        lines.push_str(part);
+    }
+    if let Some(signature) = signature {
+        for part in ["x-hub-signature: ", signature, "\r\n"] {
+            lines.push_str(part);
+        }
+    }
+    lines
 }
 
 /// The `Link` field of a delivery and of a topic's own answer (WebSub 4 and 7): one field with both links, the hub first,
@@ -132,10 +156,12 @@ pub fn user_agent(version: &str, hub_url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature;
 
     #[test]
     fn deliveries_say_what_they_are() {
         let given = Delivery {
+            link: "<h>; rel=\"hub\"",
             content_type: "text/plain;charset=UTF-8",
             publication: PublicationId::FIRST,
             sequence: 7,
@@ -143,17 +169,27 @@ mod tests {
             offset: Offset::new(42),
             content_length: 0,
         };
+        let check = |lines: &str, expected: &[(&str, &str)]| {
+            let expected: String =
+                expected.iter().map(|(name, value)| format!("{}: {value}\r\n", name.to_ascii_lowercase())).collect();
+            assert_eq!(lines, expected);
+        };
         // Items 46 to 48, and 50: nothing here is signed.
         let expected = [
+            ("Link", "<h>; rel=\"hub\""),
             ("Content-Type", "text/plain;charset=UTF-8"),
-            ("Stentor-Publication", "1"),
-            ("Stentor-Sequence", "7"),
-            ("Stentor-Epoch", "3"),
-            ("Stentor-Offset", "42"),
+            (PUBLICATION, "1"),
+            (SEQUENCE, "7"),
+            (EPOCH, "3"),
+            (OFFSET, "42"),
             ("Content-Length", "0"),
         ];
-        let (text, fields) = delivery(&given);
-        assert_eq!(fields.map(|(name, range)| (name, &text[range])), expected);
+        check(&delivery(&given), &expected);
+        // What would be another field is none.
+        let broken = Delivery { content_type: "a/b\r\nx: y", ..given };
+        assert!(delivery(&broken).contains("content-type: \r\nstentor-publication: 1\r\n"));
+        check(&attempt(12, None), &[(ATTEMPT, "12")]);
+        check(&attempt(1, Some("sha256=00")), &[(ATTEMPT, "1"), (signature::HEADER, "sha256=00")]);
         assert_eq!(
             link("https://hub.example/", &Topic::parse("http://t/?a=1").unwrap()),
             "<https://hub.example/>; rel=\"hub\", <http://t/?a=1>; rel=\"self\""

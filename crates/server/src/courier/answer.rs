@@ -4,20 +4,20 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::RETRY_AFTER;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Response};
 use tokio::time::timeout;
 
 use super::connection::silence;
 use super::parcel::{Answer, AnswerLimit, Return};
 
 /// Of a body that nobody wants, so much is read to save the connection. More costs more than a new one.
-const DRAIN_BYTES_MAX: usize = 64 << 10;
+pub(super) const DRAIN_BYTES_MAX: usize = 64 << 10;
 
 /// And for so long: the status is known, and whoever waits for it has other things to send.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What of an answer was not read.
 pub(super) enum Rest {
@@ -44,7 +44,8 @@ pub(super) fn of_head(response: Response<Incoming>, unix: Duration) -> Return {
 }
 
 fn answered(head: Parts, body: Bytes, unix: Duration) -> Return {
-    let retry_after = retry_after(&head.headers, unix);
+    let text = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = text.and_then(|text| retry_after(text, unix));
     Return::Answered(Answer { status: head.status.as_u16(), headers: head.headers, body, retry_after })
 }
 
@@ -120,8 +121,8 @@ async fn more_than(body: &mut Incoming, bytes_max: usize) -> Result<Body, hyper:
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3). What is neither says nothing.
-fn retry_after(headers: &HeaderMap, unix: Duration) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+pub(super) fn retry_after(text: &str, unix: Duration) -> Option<Duration> {
+    let text = text.trim();
     if !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }

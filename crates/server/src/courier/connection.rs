@@ -17,12 +17,13 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::goal::Goal;
+use super::stream::Stream;
 
 /// A request on its way.
 pub(super) type Outgoing = Request<Full<Bytes>>;
 
 /// Octets of an answer's head. Nobody has good reasons for more, and each connection may hold as many.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// What the other side of HTTP/2 may send unasked of one body, and of all. Answers are short and most are thrown away.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -52,15 +53,14 @@ pub(super) enum Ending {
 }
 
 impl Connection {
-    pub(super) async fn plain(stream: TcpStream) -> Option<Self> {
-        Self::http1(TokioIo::new(stream)).await
-    }
-
     /// Speaks what the handshake agreed on.
-    pub(super) async fn secured(stream: TlsStream<TcpStream>) -> Option<Self> {
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let io = TokioIo::new(stream);
-        if is_http2 { Self::http2(io).await } else { Self::http1(io).await }
+    pub(super) async fn over(stream: Stream) -> Option<Self> {
+        let is_http2 = stream.is_http2();
+        match stream {
+            Stream::Plain(stream) => Self::http1(TokioIo::new(stream)).await,
+            Stream::Secured(stream) if is_http2 => Self::http2(TokioIo::new(*stream)).await,
+            Stream::Secured(stream) => Self::http1(TokioIo::new(*stream)).await,
+        }
     }
 
     async fn http1<Io>(io: Io) -> Option<Self>

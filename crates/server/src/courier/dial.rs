@@ -1,4 +1,4 @@
-//! From a goal to a connection, past the guard.
+//! From a goal to a stream, past the guard.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::connection::Connection;
 use super::goal::Goal;
 use super::resolve::Resolve;
+use super::stream::Stream;
 
 /// Addresses of one name that are tried. A name may have thousands, and then nobody would wait for the last of them.
 const ADDRESSES_MAX: usize = 8;
@@ -41,8 +41,8 @@ impl Dialer {
         Self { guard, timeout, tls: TlsConnector::from(Arc::new(config)), resolver }
     }
 
-    /// A connection to one of the goal's addresses, tried in their order; each gets its share of the time that is left.
-    pub(super) async fn dial(&self, goal: &Goal) -> Result<Connection, SendFault> {
+    /// A stream to one of the goal's addresses, tried in their order; each gets its share of the time that is left.
+    pub(super) async fn dial(&self, goal: &Goal) -> Result<Stream, SendFault> {
         let end = Instant::now() + self.timeout;
         let addresses = timeout_at(end, self.addresses(goal)).await.unwrap_or(Err(SendFault::Dns))?;
         let mut last = SendFault::Connect;
@@ -51,7 +51,7 @@ impl Dialer {
             let share = Instant::now() + end.saturating_duration_since(Instant::now()) / left;
             let socket = SocketAddr::new(*address, goal.port);
             match timeout_at(share, self.connect(goal, socket)).await.unwrap_or(Err(SendFault::Connect)) {
-                Ok(connection) => return Ok(connection),
+                Ok(stream) => return Ok(stream),
                 Err(fault) => last = fault,
             }
         }
@@ -79,7 +79,7 @@ impl Dialer {
         Ok(allowed)
     }
 
-    async fn connect(&self, goal: &Goal, socket: SocketAddr) -> Result<Connection, SendFault> {
+    async fn connect(&self, goal: &Goal, socket: SocketAddr) -> Result<Stream, SendFault> {
         let told = |error: &dyn std::fmt::Display| {
             tracing::debug!(origin = &*goal.origin, %socket, %error, "no connection");
         };
@@ -90,7 +90,7 @@ impl Dialer {
         // A request is one write, so waiting for more only costs time. Where it cannot be set it is slower, not wrong.
         let _ = stream.set_nodelay(true);
         if goal.scheme == Scheme::Http {
-            return Connection::plain(stream).await.ok_or(SendFault::Connect);
+            return Ok(Stream::Plain(stream));
         }
         let name = match &goal.host {
             Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| SendFault::Tls)?,
@@ -101,6 +101,6 @@ impl Dialer {
             told(&error);
             SendFault::Tls
         })?;
-        Connection::secured(stream).await.ok_or(SendFault::Connect)
+        Ok(Stream::Secured(Box::new(stream)))
     }
 }

@@ -12,10 +12,13 @@ mod connection;
 mod dial;
 mod fetch;
 mod goal;
+mod lane;
+mod notice;
 mod parcel;
 mod pool;
 mod resolve;
 mod roots;
+mod stream;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,6 +35,8 @@ use self::connection::{Connection, Ending, Outgoing};
 use self::dial::Dialer;
 pub use self::fetch::fetch;
 use self::goal::{Goal, Goals};
+use self::lane::{Lane, Manner, Unheard};
+pub use self::notice::Notice;
 pub use self::parcel::{Answer, AnswerLimit, Parcel, Return};
 use self::pool::Pool;
 pub use self::resolve::{Addresses, Resolve, SystemResolver};
@@ -100,14 +105,30 @@ impl Courier {
     /// A request of which no octet was sent, because a connection kept from earlier had ended, is sent once more on a new
     /// connection. What may have been received is never repeated here, since only the receiver knows what it did with it.
     pub async fn send(&self, parcel: Parcel) -> Return {
-        let deadline = Instant::now() + parcel.timeout;
-        let goal = match self.office.goals.of(&parcel.url) {
+        let (url, timeout) = (Arc::clone(&parcel.url), parcel.timeout);
+        self.within(timeout, &url, async |goal, is_sent| self.office.exchange(goal, parcel, is_sent).await).await
+    }
+
+    /// Sends a webhook, as [`send`](Self::send) does. Of the answer there is no more than its status and its `Retry-After`.
+    pub async fn notify(&self, notice: Notice) -> Return {
+        self.within(notice.timeout, &notice.url, async |goal, is_sent| self.office.notify(goal, &notice, is_sent).await)
+            .await
+    }
+
+    async fn within(
+        &self,
+        timeout: Duration,
+        url: &Arc<str>,
+        exchange: impl AsyncFnOnce(&Goal, &Cell<bool>) -> Return,
+    ) -> Return {
+        let deadline = Instant::now() + timeout;
+        let goal = match self.office.goals.of(url) {
             Ok(goal) => goal,
             Err(fault) => return Return::NotSent(fault),
         };
         // Tells, when time is over, on which side of the wire the request was.
         let is_sent = Cell::new(false);
-        match timeout_at(deadline, self.office.exchange(&goal, parcel, &is_sent)).await {
+        match timeout_at(deadline, exchange(&goal, &is_sent)).await {
             Ok(result) => result,
             Err(_) if is_sent.get() => Return::NoAnswer(WaitFault::Timeout),
             Err(_) => Return::NotSent(SendFault::Connect),
@@ -137,14 +158,69 @@ impl Office {
 
     /// Sends on a new connection.
     async fn begin(&self, goal: &Goal, request: Box<Outgoing>, limit: AnswerLimit, is_sent: &Cell<bool>) -> Return {
-        let fresh = match self.dialer.dial(goal).await {
-            Ok(connection) => connection,
+        let stream = match self.dialer.dial(goal).await {
+            Ok(stream) => stream,
             Err(fault) => return Return::NotSent(fault),
         };
+        let Some(fresh) = Connection::over(stream).await else { return Return::NotSent(SendFault::Connect) };
         let fresh = self.pool.share(&goal.origin, fresh);
         let result = self.ask(goal, fresh, request, limit, is_sent).await;
         // A server that accepts and hangs up at once has not received anything either.
         result.unwrap_or(Return::NotSent(SendFault::Connect))
+    }
+
+    /// By a lane where the server is one for it.
+    async fn notify(&self, goal: &Goal, notice: &Notice, is_sent: &Cell<bool>) -> Return {
+        if notice.body.len() <= lane::BODY_BYTES_MAX && self.pool.has_lane(&goal.origin) {
+            if let Some(lane) = self.pool.take_lane(&goal.origin)
+                && let Some(result) = self.tell(goal, lane, notice, is_sent).await
+            {
+                return result;
+            }
+            match Box::pin(self.open_lane(goal)).await {
+                Ok(Some(lane)) => {
+                    // A server that accepts and hangs up at once has not received anything.
+                    let result = self.tell(goal, lane, notice, is_sent).await;
+                    return result.unwrap_or(Return::NotSent(SendFault::Connect));
+                }
+                Ok(None) => {}
+                Err(fault) => return Return::NotSent(fault),
+            }
+        }
+        Box::pin(self.exchange(goal, notice.parcel(), is_sent)).await
+    }
+
+    /// Nothing where the server speaks HTTP/2: that connection is shared then.
+    async fn open_lane(&self, goal: &Goal) -> Result<Option<Lane>, SendFault> {
+        let stream = self.dialer.dial(goal).await?;
+        if !stream.is_http2() {
+            return Ok(Some(Lane::new(stream)));
+        }
+        let connection = Connection::over(stream).await.ok_or(SendFault::Connect)?;
+        self.pool.share(&goal.origin, connection);
+        Ok(None)
+    }
+
+    /// Nothing when no octet of it was sent.
+    async fn tell(&self, goal: &Goal, mut lane: Lane, notice: &Notice, is_sent: &Cell<bool>) -> Option<Return> {
+        let heard = match lane.tell(goal, &self.user_agent, notice, is_sent).await {
+            Ok(heard) => heard,
+            Err(Unheard::Unsent) => return None,
+            Err(Unheard::Silent(fault)) => return Some(Return::NoAnswer(fault)),
+        };
+        if matches!(heard.rest, answer::Rest::None) {
+            self.pool.put_lane(&goal.origin, lane);
+        }
+        if heard.manner == Manner::Elaborate {
+            self.pool.is_elaborate(&goal.origin);
+        }
+        let retry_after = heard.retry_after.and_then(|text| answer::retry_after(&text, self.clock.unix()));
+        Some(Return::Answered(Answer {
+            status: heard.status,
+            headers: HeaderMap::new(),
+            body: bytes::Bytes::new(),
+            retry_after,
+        }))
     }
 
     fn request(&self, goal: &Goal, parcel: Parcel) -> Box<Outgoing> {

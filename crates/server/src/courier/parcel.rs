@@ -17,7 +17,7 @@ pub struct Parcel {
     /// Where to. Path and query go out octet for octet, save what no request line can carry
     /// (see [`stentor_websub::address::Address::target`]).
     pub url: Arc<str>,
-    /// Fields besides `Host`, `Content-Length` and, if it is not here, `User-Agent`. [`Parcel::fields`] is a good beginning.
+    /// Fields besides `Host`, `Content-Length` and, if it is not here, `User-Agent`.
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
@@ -28,12 +28,8 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// How many fields [`fields`](Self::fields) begins with.
-    pub const OWN_FIELDS: usize = 2;
-
     /// An empty table of fields with the courier's own in their places, so that it need not put them before the others.
-    #[must_use]
-    pub fn fields() -> HeaderMap {
+    pub(super) fn fields() -> HeaderMap {
         let mut fields = HeaderMap::with_capacity(12);
         fields.insert(HOST, HeaderValue::from_static(""));
         fields.insert(USER_AGENT, HeaderValue::from_static(""));
@@ -42,7 +38,7 @@ impl Parcel {
 
     /// Whether the fields were begun with [`Self::fields`].
     pub(super) fn is_in_order(&self) -> bool {
-        let own = self.headers.iter().take(Self::OWN_FIELDS);
+        let own = self.headers.iter().take(2);
         own.eq([(&HOST, &HeaderValue::from_static("")), (&USER_AGENT, &HeaderValue::from_static(""))])
     }
 }

@@ -12,6 +12,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Shared};
+use super::lane::Lane;
 
 /// Connections kept in all. Each is a descriptor and a buffer, and a hub may have more hosts than a process descriptors.
 const IDLE_MAX: usize = 2048;
@@ -20,10 +21,13 @@ const IDLE_MAX: usize = 2048;
 /// request never is.
 const READY_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// After so long a server is tried by a lane again: it may have been replaced.
+const ELABORATE_TIME: Duration = Duration::from_secs(600);
+
 /// Connections by origin.
 pub(super) struct Pool {
     hosts: RefCell<HashMap<Rc<str>, Kept, RandomState>>,
-    /// Connections of HTTP/1.1 in `hosts`.
+    /// Connections of HTTP/1.1 in `hosts`, lanes among them.
     idle: Cell<usize>,
     idle_timeout: Duration,
     per_host_max: usize,
@@ -36,6 +40,10 @@ struct Kept {
     /// The one used last is taken first, so that those too many grow old.
     single: Vec<(SendRequest<Full<Bytes>>, Instant)>,
     shared: Option<Rc<Shared>>,
+    /// As `single`, for webhooks alone.
+    lanes: Vec<(Lane, Instant)>,
+    /// When it was found that no lane understands this server.
+    elaborate_since: Option<Instant>,
 }
 
 impl Pool {
@@ -111,14 +119,51 @@ impl Pool {
         if sender.is_closed() || self.per_host_max == 0 || self.idle.get() >= IDLE_MAX {
             return;
         }
+        self.keep(origin, |kept| &mut kept.single, sender);
+    }
+
+    /// Whether webhooks to this origin may go by a lane, as far as one knows.
+    pub(super) fn has_lane(&self, origin: &str) -> bool {
+        self.hosts.borrow().get(origin).is_none_or(|kept| kept.shared.is_none() && kept.elaborate_since.is_none())
+    }
+
+    /// A lane that was kept and lives, as far as one can tell.
+    pub(super) fn take_lane(&self, origin: &str) -> Option<Lane> {
+        let mut hosts = self.hosts.borrow_mut();
+        let kept = hosts.get_mut(origin)?;
+        while let Some((mut lane, since)) = kept.lanes.pop() {
+            self.idle.set(self.idle.get() - 1);
+            if since.elapsed() < self.idle_timeout && lane.is_alive() {
+                return Some(lane);
+            }
+        }
+        None
+    }
+
+    /// Keeps a lane whose answer was read to its end.
+    pub(super) fn put_lane(&self, origin: &Rc<str>, lane: Lane) {
+        if self.per_host_max > 0 && self.idle.get() < IDLE_MAX {
+            self.keep(origin, |kept| &mut kept.lanes, lane);
+        }
+    }
+
+    /// Speaks to this origin by hyper, for a while.
+    pub(super) fn is_elaborate(&self, origin: &Rc<str>) {
+        let mut hosts = self.hosts.borrow_mut();
+        hosts.entry(Rc::clone(origin)).or_default().elaborate_since = Some(Instant::now());
+        drop(hosts);
+        self.sweep_later();
+    }
+
+    fn keep<T>(&self, origin: &Rc<str>, of: impl FnOnce(&mut Kept) -> &mut Vec<(T, Instant)>, connection: T) {
         let mut hosts = self.hosts.borrow_mut();
         if !hosts.contains_key(origin) {
             hosts.insert(Rc::clone(origin), Kept::default());
         }
-        let kept = hosts.get_mut(origin).expect("it was entered above");
-        kept.single.push((sender, Instant::now()));
-        if kept.single.len() > self.per_host_max {
-            kept.single.remove(0);
+        let kept = of(hosts.get_mut(origin).expect("it was entered above"));
+        kept.push((connection, Instant::now()));
+        if kept.len() > self.per_host_max {
+            kept.remove(0);
         } else {
             self.idle.set(self.idle.get() + 1);
         }
@@ -159,13 +204,15 @@ impl Pool {
         let mut idle = 0;
         hosts.retain(|_, kept| {
             kept.single.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < self.idle_timeout);
-            idle += kept.single.len();
+            kept.lanes.retain_mut(|(lane, since)| since.elapsed() < self.idle_timeout && lane.is_alive());
+            idle += kept.single.len() + kept.lanes.len();
+            kept.elaborate_since = kept.elaborate_since.filter(|since| since.elapsed() < ELABORATE_TIME);
             // Whoever waits for an answer holds it as well.
             let is_used = |shared: &Rc<Shared>| {
                 Rc::strong_count(shared) > 1 || (!shared.is_closed() && shared.used.get().elapsed() < self.idle_timeout)
             };
             kept.shared = kept.shared.take().filter(is_used);
-            kept.shared.is_some() || !kept.single.is_empty()
+            kept.shared.is_some() || !kept.single.is_empty() || !kept.lanes.is_empty() || kept.elaborate_since.is_some()
         });
         self.idle.set(idle);
         !hosts.is_empty()

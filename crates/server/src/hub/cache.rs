@@ -6,14 +6,12 @@
 //! here is read again.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hyper::header::HeaderValue;
 use stentor_model::{Offset, Topic};
-
-use super::fields::Common;
 
 /// Octets of the newest publications. Subscribers that keep up never ask for others.
 const RUN_BYTES_MAX: usize = 64 << 20;
@@ -27,8 +25,10 @@ const OVERHEAD_BYTES: usize = 1024;
 /// A publication, ready to be sent to any subscriber.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// What stands in its header.
-    pub(super) fields: Common,
+    /// The fields that are the same in all its deliveries, ready for the wire.
+    pub(super) fields: Bytes,
+    /// Among them, what stands in `Link`: the same for all publications of the topic.
+    pub(super) link: Range<usize>,
     /// The content.
     pub(super) body: Bytes,
 }
@@ -117,9 +117,9 @@ impl Cache {
     }
 
     /// The `Link` of a topic, if a publication of it is here.
-    pub(super) fn link(&self, topic: &Topic) -> Option<HeaderValue> {
+    pub(super) fn link(&self, topic: &Topic) -> Option<Bytes> {
         let (_, newest) = self.runs.get(topic)?.entries.back()?;
-        Some(newest.fields.link.clone())
+        Some(newest.fields.slice(newest.link.clone()))
     }
 
     /// The publication, if it is here.
@@ -138,10 +138,8 @@ mod tests {
 
     fn prepared(octets: usize) -> Rc<Prepared> {
         Rc::new(Prepared {
-            fields: Common {
-                link: HeaderValue::from_static("<http://h/>"),
-                values: std::array::from_fn(|_| HeaderValue::from_static("")),
-            },
+            fields: Bytes::from_static(b"link: <http://h/>\r\n"),
+            link: 6..17,
             body: Bytes::from(vec![0; octets]),
         })
     }

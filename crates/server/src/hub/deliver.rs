@@ -1,12 +1,10 @@
 //! Carrying out what the delivery machine says: reads of the log, webhooks, cursors, records of what was given up.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hyper::Method;
-use hyper::header::HeaderValue;
 use stentor_delivery::{Action, Attempt, AttemptKey, Errand, Event, FetchKey, Outcome, Reach, SendFault, WaitFault};
 use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{Burial, DeadPublication, Entry, LastOutcome, ReadLimit, StoreError, Timestamp};
@@ -15,10 +13,9 @@ use tracing::{debug, error, warn};
 
 use super::cache::Prepared;
 use super::desk::Desk;
-use super::fields::Common;
 use super::runner::{IDLE_MAX, Runner};
 use super::target::Target;
-use crate::courier::{AnswerLimit, Parcel, Return};
+use crate::courier::{Notice, Return};
 
 /// What is on its way, and what was dead and goes out once more.
 #[derive(Debug, Default)]
@@ -130,11 +127,13 @@ impl Desk {
     pub(super) fn prepare(&self, entry: &Entry) -> Prepared {
         let topic = &entry.topic.topic;
         // The publication before it on the topic has the same.
-        let link = self.cache.borrow().link(topic).unwrap_or_else(|| {
-            let link = headers::link(&self.options.websub.hub_url, topic);
-            HeaderValue::try_from(link).unwrap_or_else(|_| HeaderValue::from_static(""))
-        });
-        let (text, values) = headers::delivery(&Delivery {
+        let known = self.cache.borrow().link(topic);
+        let link = match &known {
+            Some(link) => Cow::Borrowed(std::str::from_utf8(link).unwrap_or_default()),
+            None => Cow::Owned(headers::link(&self.options.websub.hub_url, topic)),
+        };
+        let fields = headers::delivery(&Delivery {
+            link: &link,
             content_type: &entry.content.content_type,
             publication: entry.publication,
             sequence: entry.sequence.0,
@@ -142,11 +141,8 @@ impl Desk {
             offset: entry.offset,
             content_length: entry.content.body.len(),
         });
-        let text = Bytes::from(text);
-        // A content type that no field can have was refused when it came.
-        let value = |range| HeaderValue::from_maybe_shared(text.slice(range));
-        let values = values.map(|(_, range)| value(range).unwrap_or_else(|_| HeaderValue::from_static("")));
-        Prepared { fields: Common { link, values }, body: entry.content.body.clone() }
+        let start = headers::LINK_START;
+        Prepared { fields: fields.into(), link: start..start + link.len(), body: entry.content.body.clone() }
     }
 
     fn post(self: &Rc<Self>, attempt: Attempt) {
@@ -223,8 +219,8 @@ impl Desk {
                 return (Outcome::NotTried, None);
             }
         };
-        let Some(parcel) = self.parcel(attempt, &prepared, &target) else { return (Outcome::NotTried, None) };
-        match self.courier.send(parcel).await {
+        let notice = self.notice(attempt, &prepared, &target);
+        match self.courier.notify(notice).await {
             Return::Answered(answer) => (Outcome::Answered(answer.status), answer.retry_after),
             Return::NotSent(fault) => (Outcome::NotSent(fault), None),
             Return::NoAnswer(fault) => (Outcome::NoAnswer(fault), None),
@@ -246,20 +242,15 @@ impl Desk {
         Ok(entry.map(|entry| Rc::new(self.prepare(&entry))))
     }
 
-    fn parcel(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Option<Parcel> {
-        let signature = match &target.signer {
-            None => None,
-            Some(signer) => Some(HeaderValue::try_from(signer.sign(&prepared.body)).ok()?),
-        };
-        let headers = self.forms.fill(&prepared.fields, attempt.attempt, signature);
-        Some(Parcel {
-            method: Method::POST,
+    fn notice(&self, attempt: &Attempt, prepared: &Prepared, target: &Target) -> Notice {
+        let signature = target.signer.as_ref().map(|signer| signer.sign(&prepared.body));
+        Notice {
             url: std::sync::Arc::clone(&target.callback),
-            headers,
+            shared_fields: prepared.fields.clone(),
+            own_fields: headers::attempt(attempt.attempt, signature.as_deref()),
             body: prepared.body.clone(),
             timeout: self.options.delivery_timeout,
-            answer: AnswerLimit::Discard,
-        })
+        }
     }
 
     /// Keeps for the operator how a delivery failed. What went well shows in the cursor.

@@ -21,7 +21,6 @@ use super::cache::Cache;
 use super::clerk::Clerk;
 use super::deliver::Flights;
 use super::door::{Hub, Options};
-use super::fields::Forms;
 use super::ping::Pings;
 use super::target::Targets;
 use crate::clock::Clock;
@@ -60,7 +59,6 @@ pub(super) struct Desk {
     pub(super) hosts: RefCell<Paces<String>>,
     pub(super) targets: RefCell<Targets>,
     pub(super) cache: RefCell<Cache>,
-    pub(super) forms: Forms,
     pub(super) flights: RefCell<Flights>,
     pub(super) clerk: Clerk,
     pub(super) pings: RefCell<Pings>,
@@ -117,7 +115,6 @@ impl Desk {
             hosts: RefCell::new(Paces::new(websub.limits.verify_rate_per_host_max)),
             targets: RefCell::default(),
             cache: RefCell::default(),
-            forms: Forms::default(),
             flights: RefCell::default(),
             clerk: Clerk::default(),
             pings: RefCell::default(),

@@ -16,7 +16,6 @@ mod clerk;
 mod deliver;
 mod desk;
 mod door;
-mod fields;
 mod judge;
 mod line;
 mod ping;
