@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use stentor_wamp::codec::{Serializer, decode, decode_value, encode_client, encode_value, transcode};
+use stentor_wamp::codec::{Lasting, Serializer, decode, decode_value, encode_client, encode_value, transcode};
 use stentor_wamp::message::{ClientMessage, Payload};
 use stentor_wamp::value::{Dict, Value};
 
@@ -21,6 +21,8 @@ pub(crate) fn cbor(data: &[u8]) {
 
 fn both(serializer: Serializer, data: &[u8]) {
     value(serializer, data);
+    let lasting = Lasting::decode(serializer, data).map(|lasting| lasting.restore(data));
+    assert_eq!(shown(lasting), shown(decode(serializer, data)), "what lasts means the same");
     if let Ok(message) = decode(serializer, data) {
         let value = decode_value(serializer, data);
         assert!(value.is_ok_and(|value| matches!(value, Value::List(_))) || !all_text_keys(serializer, data));

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use stentor_websocket::close::CloseCode;
-use stentor_websocket::decoder::{Decoder, Event, MaskRule, Options, Role, Utf8Rule, Violation};
+use stentor_websocket::decoder::{Decoder, Event, MaskRule, Options, Role, Utf8Rule, Violation, WholeSort};
 use stentor_websocket::deflate::{Agreed, Inflater, Window};
 
 /// What a peer said, with octets of its own.
@@ -46,6 +46,9 @@ pub(crate) fn decoder(data: &[u8]) {
     assert_eq!(read(options, input, single, false), whole, "octet by octet");
     assert_eq!(read(options, input, lengths(*cuts), false), whole, "cut anyhow");
     assert_eq!(read(options, input, lengths(*cuts), true), whole, "one event at a time");
+    let long_from = usize::from(*cuts) * 4;
+    let long = read_long(options, input, lengths(*cuts), long_from);
+    assert_eq!(without_reasons(long), without_reasons(whole), "long messages taken from {long_from}");
 }
 
 fn options(rules: u8) -> Options {
@@ -105,6 +108,45 @@ fn read(options: Options, input: &[u8], lengths: impl Iterator<Item = usize>, on
         }
         if rest.is_empty() {
             break;
+        }
+    }
+    said
+}
+
+/// What is broken in two ways may be refused for either: pieces show another order than the whole.
+fn without_reasons(mut said: Vec<Said>) -> Vec<Said> {
+    if let Some(Said::Violation(violation)) = said.last_mut() {
+        violation.reason = "";
+    }
+    said
+}
+
+/// The same where messages above a length are taken by their owner.
+fn read_long(options: Options, input: &[u8], mut lengths: impl Iterator<Item = usize>, long_from: usize) -> Vec<Said> {
+    let mut decoder = Decoder::new(options).with_long_messages_from(long_from);
+    let (mut inflater, mut said, mut rest) = (Inflater::new(), Vec::new(), input.to_vec());
+    while !decoder.is_done() && (!rest.is_empty() || decoder.is_held_up()) {
+        let length = lengths.next().unwrap_or(usize::MAX).min(rest.len());
+        let fed = decoder.feed(&mut rest[..length], &mut inflater, |event| {
+            said.push(Said::from(event));
+            ControlFlow::Continue(())
+        });
+        match fed {
+            Ok(used) => drop(rest.drain(..used)),
+            Err(violation) => said.push(Said::Violation(violation)),
+        }
+        while decoder.is_inflating() {
+            if let Err(violation) = decoder.inflate_on() {
+                said.push(Said::Violation(violation));
+            }
+        }
+        if let Some(mut whole) = decoder.take_whole() {
+            assert!(whole.octets.len() > long_from && whole.octets.len() <= options.message_bytes_max);
+            whole.tidy();
+            said.push(match whole.sort {
+                WholeSort::Binary => Said::Binary(whole.octets),
+                _ => Said::Text(String::from_utf8(whole.octets).expect("it is tidy")),
+            });
         }
     }
     said

@@ -9,3 +9,7 @@ pub const URI_BYTES_MAX: usize = 4096;
 
 /// Octets of the options or details of one message, so that bookkeeping never outweighs the payload.
 pub const OPTIONS_BYTES_MAX: usize = 64 * 1024;
+
+/// Octets of any text that stands in the head of a message (a reason, a signature). Heads are looked at by the threads
+/// that serve, and a text of sixteen mebioctets would hold them up.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::script::{ALWAYS, Prologue, Reading, Script, bomb, chunk, head, post, publication};
+use super::script::{ALWAYS, Prologue, Reading, Script, bomb, chunk, head, monotony, post, publication};
 use crate::frame;
 use crate::system::TOPIC;
 
@@ -71,6 +71,20 @@ const PLAIN: Attack = Attack {
     shared: 0,
     why: "130 KiB a connection within a request",
 };
+
+/// Those whose messages become long within `max_message_size`, four a second.
+const WITHIN: Attack = Attack {
+    crowd: 4,
+    again: Some(ms(1000)),
+    reasons: &["wamp_violation"],
+    each: 0,
+    shared: 2 * 32 * MIB,
+    why: "one message of max_message_size a thread, its buffer doubling",
+    ..PLAIN
+};
+
+/// The head of a publication whose payload has no end: that is found out when all of it has been read.
+const PAYLOAD: &str = r#"[16,1,{},"com.weather.long",["#;
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -169,14 +183,26 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "deflate-bomb-within",
         words: "messages of 15 MiB, 15 KiB compressed, 4/s",
-        crowd: 4,
-        again: Some(ms(1000)),
         script: |_| Script::new(Prologue::Join).first(bomb(15 << 20)),
-        reasons: &["wamp_violation"],
-        each: 0,
-        shared: 2 * 32 * MIB,
-        why: "one message of max_message_size a thread, its buffer doubling",
-        ..PLAIN
+        ..WITHIN
+    },
+    Attack {
+        name: "long-lists",
+        words: "messages of 15 MiB that are five million lists, 15 KiB compressed, 4/s",
+        script: |_| Script::new(Prologue::Join).first(monotony(PAYLOAD, "[],", "", 15 << 20)),
+        ..WITHIN
+    },
+    Attack {
+        name: "long-digits",
+        words: "messages of 15 MiB that are one number, 15 KiB compressed, 4/s",
+        script: |_| Script::new(Prologue::Join).first(monotony(PAYLOAD, "7", "", 15 << 20)),
+        ..WITHIN
+    },
+    Attack {
+        name: "long-batch",
+        words: "batches of 2 MiB with two hundred thousand messages, 3 KiB compressed, 4/s",
+        script: |_| Script::new(Prologue::JoinBatched).first(monotony("", "[49,1,{}]\x1e", "[0]\x1e", 2 << 20)),
+        ..WITHIN
     },
     Attack {
         name: "fragments",

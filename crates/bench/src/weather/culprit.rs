@@ -83,10 +83,15 @@ async fn begin(stream: &TcpStream, prologue: Prologue, to: SocketAddr, ending: &
     } else {
         "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
     };
+    let (subprotocol, separator) = if prologue == Prologue::JoinBatched {
+        ("wamp.2.json.batched", &b"\x1e"[..])
+    } else {
+        ("wamp.2.json", &b""[..])
+    };
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{extension}\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
-         Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
+         Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
     );
     write_all(stream, request.as_bytes()).await?;
     let mut first = [0; 12];
@@ -105,7 +110,7 @@ async fn begin(stream: &TcpStream, prologue: Prologue, to: SocketAddr, ending: &
     if prologue == Prologue::Upgrade {
         return Ok(());
     }
-    say(stream, &Serializer::Json.hello(REALM)).await?;
+    say(stream, &[&Serializer::Json.hello(REALM), separator].concat()).await?;
     hear(stream).await?;
     if let Prologue::Subscribe(topic) = prologue {
         say(stream, &Serializer::Json.subscribe(1, &Subscription::exact(topic))).await?;

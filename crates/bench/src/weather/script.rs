@@ -18,6 +18,8 @@ pub(super) enum Prologue {
     Upgrade,
     /// A session in the realm; compression is agreed on.
     Join,
+    /// The same with a subprotocol that has batches.
+    JoinBatched,
     /// A session that is subscribed to this topic.
     Subscribe(&'static str),
 }
@@ -96,15 +98,26 @@ pub(super) fn head(first: u8, length: u64) -> Vec<u8> {
     out
 }
 
-/// A text message that inflates to so many blanks, as RFC 7692 section 7.2.1 has it.
+/// A text message that inflates to so many blanks.
 pub(super) fn bomb(inflated: usize) -> Vec<u8> {
+    packed(&vec![b' '; inflated])
+}
+
+/// A beginning, then the same again and again until the message has so many octets, and an end, compressed.
+pub(super) fn monotony(begin: &str, again: &str, end: &str, inflated: usize) -> Vec<u8> {
+    let times = (inflated - begin.len() - end.len()) / again.len();
+    packed(format!("{begin}{}{end}", again.repeat(times)).as_bytes())
+}
+
+/// A text message, compressed as RFC 7692 section 7.2.1 has it.
+fn packed(text: &[u8]) -> Vec<u8> {
+    let inflated = text.len();
     let mut payload = Vec::with_capacity(inflated / 500 + 1024);
     let mut compress = Compress::new(Compression::best(), false);
-    let blanks = vec![b' '; inflated];
     while compress.total_in() < inflated as u64 {
         let at = usize::try_from(compress.total_in()).unwrap_or(inflated);
         payload.reserve(4096);
-        let done = compress.compress_vec(&blanks[at..], &mut payload, FlushCompress::Sync);
+        let done = compress.compress_vec(&text[at..], &mut payload, FlushCompress::Sync);
         done.expect("memory compresses without fault");
     }
     payload.reserve(64);

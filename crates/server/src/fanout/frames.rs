@@ -13,6 +13,10 @@ use stentor_websocket::frame::{Draft, Opcode};
 /// Messages below this many octets are sent as they are: deflate would gain next to nothing for 7 µs.
 pub const COMPRESS_BYTES_MIN: usize = 512;
 
+/// Messages above this many octets are sent as they are: frames are built under the lock of a realm, and deflate takes some
+/// five milliseconds for this much where it finds little to save.
+pub const COMPRESS_BYTES_MAX: usize = 512 * 1024;
+
 /// Octets that most messages fit into, beside their payload.
 const ENVELOPE_BYTES: usize = 96;
 
@@ -50,7 +54,7 @@ pub fn frame(message: &RouterMessage<'_>, form: Form, deflater: &mut Deflater) -
         Serializer::Msgpack | Serializer::Cbor => Opcode::Binary,
     };
     if let Some(window) = form.window
-        && draft.payload_bytes().len() >= COMPRESS_BYTES_MIN
+        && (COMPRESS_BYTES_MIN..=COMPRESS_BYTES_MAX).contains(&draft.payload_bytes().len())
         && let Some(small) = Draft::deflated(draft.payload_bytes(), window, deflater)
         && small.payload_bytes().len() < draft.payload_bytes().len()
     {

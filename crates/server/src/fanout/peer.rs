@@ -63,6 +63,8 @@ pub struct SocketPeer {
     deadline: AtomicU32,
     /// GOODBYE has been said on the router's own account.
     goodbye: AtomicBool,
+    /// Nothing of the peer is read for now.
+    unheard: AtomicBool,
 }
 
 impl SocketPeer {
@@ -81,6 +83,7 @@ impl SocketPeer {
             keepalive: Mutex::new(Keepalive::new(agreement.keepalive, now)),
             deadline: AtomicU32::new(deadline),
             goodbye: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
         })
     }
 
@@ -167,6 +170,18 @@ impl SocketPeer {
         }
     }
 
+    /// Nothing of the peer is read until this is taken back: its silence is our doing, and no reason to give it
+    /// up.
+    pub fn stop_hearing(&self) {
+        self.unheard.store(true, Ordering::Relaxed);
+    }
+
+    /// The peer is read again.
+    pub fn hear_again(&self, now: u32) {
+        self.unheard.store(false, Ordering::Relaxed);
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
     /// Sets the tick at which the connection ends; 0 takes the limit away.
     pub fn set_deadline(&self, tick: u32) {
         self.deadline.store(tick, Ordering::Relaxed);
@@ -189,7 +204,9 @@ impl SocketPeer {
     /// Looks after pings and deadlines.
     pub fn tick(self: &Arc<Self>, now: u32, shard: &Shard) {
         let deadline = self.deadline.load(Ordering::Relaxed);
-        if deadline != 0 && now >= deadline {
+        let unheard = self.unheard.load(Ordering::Relaxed);
+        // An answer to our GOODBYE may stand behind what has not been read.
+        if deadline != 0 && now >= deadline && !unheard {
             self.set_deadline(0);
             return self.outbox.close(CloseCause::HandshakeTimeout);
         }
@@ -198,7 +215,8 @@ impl SocketPeer {
             (false, true) => Outlet::Stuck,
             (false, false) => Outlet::Free,
         };
-        let look = Look { heard: self.heard.load(Ordering::Relaxed), outlet };
+        let heard = if unheard { now } else { self.heard.load(Ordering::Relaxed) };
+        let look = Look { heard, outlet };
         let action = self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).handle(look, now);
         match action {
             None => {}

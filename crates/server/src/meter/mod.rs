@@ -70,6 +70,8 @@ meters! {
         submissions_refused = "stentor_submissions_refused_total",
         /// Sessions that joined a realm.
         sessions_joined = "stentor_sessions_joined_total",
+        /// Messages of sessions that were long and were read beside the threads that serve.
+        long_messages = "stentor_long_messages_total",
         /// Times that no connection could be accepted, because something had run out.
         accept_exhausted = "stentor_accept_exhausted_total",
         /// Tasks that panicked; the others went on.
@@ -86,6 +88,8 @@ meters! {
     gauges {
         /// WebSocket connections that are open.
         connections_open = "stentor_websocket_connections",
+        /// Long messages that wait to be read or carried out.
+        long_messages_waiting = "stentor_long_messages_waiting",
         /// HTTP connections that are open, those that became WebSockets left out.
         http_connections = "stentor_http_connections",
         /// Octets that wait in the outboxes of all WebSocket connections, a quarter of a second old at the most.

@@ -21,6 +21,7 @@ use crate::fanout::shard::Shard;
 use crate::http::{Arrival, Ingress, Remote, Stage, Watch, heard, serve};
 use crate::meter::{Meters, Reason, Tally};
 use crate::socket::io::Stream;
+use crate::socket::reader::ReaderThread;
 use crate::task;
 
 /// Accepted connections that may wait for one thread.
@@ -65,6 +66,7 @@ pub struct Running {
     /// Ends the threads.
     shutdown: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    reader: ReaderThread,
     watch: Arc<Watch>,
     /// Where it listens.
     pub open: Vec<Open>,
@@ -84,7 +86,7 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
     let directories = wiring::directories(&config, &mut seed);
     let hubs = hubs::start(&config, (&urls, &directories), (tally.hubs(), &clock), &mut seed).map_err(fault)?;
     let wiring = wiring::wire(&config, settings.echo, (&tally, &clock), (&hubs, &urls, directories), &mut seed);
-    let wiring::Wiring { routers: wired, watch } = wiring.map_err(fault)?;
+    let wiring::Wiring { routers: wired, watch, reader } = wiring.map_err(fault)?;
     let (closing, closed) = watch::channel(false);
     let (shutdown, down) = watch::channel(false);
     let mut senders = Vec::new();
@@ -111,7 +113,7 @@ pub fn start(config: NodeConfig, settings: Settings) -> Result<Running, StartErr
         accepting.push(tokio::spawn(listen::accept(listener, ingress, senders.clone(), meters, closed.clone())));
     }
     watch.enter(Stage::Ready);
-    Ok(Running { config, wired, hubs, closing, listeners: accepting, shutdown, threads, watch, open })
+    Ok(Running { config, wired, hubs, closing, listeners: accepting, shutdown, threads, reader, watch, open })
 }
 
 /// Opens every endpoint, or tells all that is wrong with them.
@@ -159,7 +161,7 @@ impl Running {
 
     /// Goes down: accepts nothing more, says GOODBYE, waits for the answers, and gives up on those that do not come.
     pub async fn stop(self) {
-        let Self { closing, listeners, shutdown, threads, watch, wired, hubs, .. } = self;
+        let Self { closing, listeners, shutdown, threads, reader, watch, wired, hubs, .. } = self;
         watch.enter(Stage::Draining);
         // Listeners are gone before the first GOODBYE, so that a client which comes back at once finds another node.
         closing.send_replace(true);
@@ -178,6 +180,8 @@ impl Running {
         if !joined.await.unwrap_or(false) {
             debug!("a thread had panicked");
         }
+        // Behind the threads, whose sessions may wait for what it reads.
+        drop(tokio::task::spawn_blocking(|| reader.stop()).await);
         // Behind the threads: what they still accept is in the log when the hubs look for the last time.
         drop(tokio::task::spawn_blocking(|| hubs.stop()).await);
         let meters = watch.sum();

@@ -39,6 +39,7 @@ use crate::pusher::answer::ServiceName;
 use crate::pusher::gate::{self, Memories};
 use crate::pusher::signature;
 use crate::realm::{Directory, Realm};
+use crate::socket::reader::{Reader, ReaderThread};
 use crate::socket::unfinished::Unfinished;
 use crate::socket::{CloseEcho, Habits, SocketService, Speech, SubprotocolRule};
 
@@ -58,6 +59,8 @@ pub struct Wiring {
     pub routers: Vec<Wired>,
     /// Who knows how the node does.
     pub watch: Arc<Watch>,
+    /// Who reads long messages.
+    pub reader: ReaderThread,
 }
 
 /// Whether the test-only echo services may run.
@@ -73,7 +76,7 @@ pub enum Echo {
 /// identifiers.
 ///
 /// # Errors
-/// A sentence when an echo service is configured and not enabled.
+/// A sentence when an echo service is configured and not enabled, or there is no thread to read with.
 pub fn wire(
     config: &NodeConfig,
     echo: Echo,
@@ -84,11 +87,13 @@ pub fn wire(
     let realms = directories.iter().flat_map(|directory| directory.0.values().cloned()).collect();
     let watch = Arc::new(Watch::new(tally.clone(), Arc::clone(clock), realms, hubs.all().to_vec()));
     let house = House::new(descriptors::for_connections());
-    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), hubs };
+    let reader =
+        Reader::start(Arc::clone(tally.accepting())).map_err(|error| format!("a thread cannot be started: {error}"))?;
+    let shared = Shared { memories: Arc::default(), house, watch: Arc::clone(&watch), reader: reader.reader(), hubs };
     let mut urls = urls.iter().cloned();
     let wire = |(router, directory)| wire_router(router, directory, &mut urls, &shared, echo, seed);
     let routers = config.routers.iter().zip(directories).map(wire).collect::<Result<_, _>>()?;
-    Ok(Wiring { routers, watch })
+    Ok(Wiring { routers, watch, reader })
 }
 
 /// What all routers of a node have in common.
@@ -96,6 +101,7 @@ struct Shared<'h> {
     memories: Arc<Memories>,
     house: Arc<House>,
     watch: Arc<Watch>,
+    reader: Reader,
     hubs: &'h Hubs,
 }
 
@@ -342,6 +348,7 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
                 request_max_window_bits: deflate.request_max_window_bits.unwrap_or(15),
             }),
             unfinished: Arc::clone(&self.unfinished),
+            reader: self.shared.reader.clone(),
             open: Arc::clone(&self.open),
         }
     }

@@ -11,14 +11,15 @@ use std::task::{Context, Poll};
 
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::closing::{self, Action, Closing, Event, Reading};
-use stentor_websocket::decoder::{self, Decoder, Progress, Violation};
+use stentor_websocket::decoder::{self, Decoder, Violation};
 use stentor_websocket::deflate::Agreed;
 use stentor_websocket::keepalive::SignOfLife;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tracing::{debug, info};
 
 use super::SocketService;
 use super::io::Io;
+use super::long::Long;
+use super::reader::LONG_BYTES;
 use super::talk::{Ending, Talk};
 use super::unfinished::Share;
 use crate::fanout::outbox::CloseCause;
@@ -29,12 +30,12 @@ use crate::meter::Reason;
 /// Reads in one turn before other connections of the thread have theirs.
 const READS_PER_TURN: usize = 4;
 
-/// Octets of messages in one turn. What is read in a turn is less, but compression makes a thousand times as much of it, and
-/// a message of sixteen MiB takes some ten milliseconds.
-const MESSAGE_BYTES_PER_TURN: usize = 1024 * 1024;
+/// Octets of messages in one turn, save the last one of them, which may be nearly as long. Compression makes a thousand times as much
+/// of what is read, and lists of this length take a millisecond.
+const MESSAGE_BYTES_PER_TURN: usize = 128 * 1024;
 
-/// What inflates to more than this is inflated a piece at a time.
-const LONG_BYTES: usize = 128 * 1024;
+/// What the shortest message counts for: 256 of them are a turn too.
+const EVENT_BYTES_MIN: usize = 512;
 
 /// Octets of a message before the session is established: room for any HELLO, and little for strangers to fill.
 const STRANGER_BYTES_MAX: usize = 64 * 1024;
@@ -46,43 +47,23 @@ const LINGER_TICKS: u32 = 10;
 #[derive(Debug)]
 pub struct Connection {
     io: Io,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
     /// The decoder has the limits of established sessions.
     admitted: bool,
     /// What is kept of an unfinished message, of what all sessions may keep.
-    share: Share,
-    talk: Talk,
-    peer: Arc<SocketPeer>,
-    service: Arc<SocketService>,
-    shard: Rc<Shard>,
-    closing: Closing,
+    pub(super) share: Share,
+    pub(super) talk: Talk,
+    pub(super) peer: Arc<SocketPeer>,
+    pub(super) service: Arc<SocketService>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) closing: Closing,
     number: u64,
     /// Octets that came together with the handshake, or that are left for the next turn.
     leftover: bytes::Bytes,
     /// Octets of messages in this turn.
-    spent: usize,
-    /// The right to inflate a long message.
-    inflation: Inflating,
-}
-
-/// How a long message comes to be inflated: one for each thread at a time, since each takes as much memory as a message may have.
-enum Inflating {
-    /// There is none.
-    No,
-    /// Another session's is being inflated.
-    Waits(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>),
-    /// It is this session's turn, until the message is done or the session ends.
-    Goes { _permit: OwnedSemaphorePermit },
-}
-
-impl std::fmt::Debug for Inflating {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::No => "No",
-            Self::Waits(_) => "Waits",
-            Self::Goes { .. } => "Goes",
-        })
-    }
+    pub(super) spent: usize,
+    /// The long message that is under way.
+    pub(super) long: Long,
 }
 
 /// What a handshake leads to.
@@ -122,7 +103,7 @@ impl Connection {
             io: opening.io,
             leftover: opening.leftover,
             spent: 0,
-            inflation: Inflating::No,
+            long: Long::None,
             peer,
             service,
             shard,
@@ -181,7 +162,7 @@ impl Connection {
         while !octets.is_empty() && self.closing.reading() != Reading::Nothing {
             let consumed = self.decode(octets);
             octets = &mut octets[consumed..];
-            if self.spent >= MESSAGE_BYTES_PER_TURN || self.decoder.is_inflating() {
+            if self.is_over() {
                 self.leftover = bytes::Bytes::copy_from_slice(octets);
                 return;
             }
@@ -198,7 +179,7 @@ impl Connection {
         let outcome = self.decoder.feed(octets, &mut inflater, |event| {
             *spent += weight(&event);
             match self.talk.event(event, reading) {
-                None if *spent < MESSAGE_BYTES_PER_TURN => ControlFlow::Continue(()),
+                None if *spent < MESSAGE_BYTES_PER_TURN && !self.talk.has_rest() => ControlFlow::Continue(()),
                 None => ControlFlow::Break(()),
                 Some(end) => {
                     ending = Some(end);
@@ -233,52 +214,19 @@ impl Connection {
         }
     }
 
-    /// Inflates a piece of a long message, if there is one and its turn has come. True when it is not done: nothing behind it is
-    /// read until then.
-    fn inflate(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.decoder.is_inflating() {
-            return false;
-        }
-        if self.closing.reading() == Reading::Nothing {
-            self.inflation = Inflating::No;
-            return false;
-        }
-        if let Inflating::No = self.inflation {
-            self.inflation = Inflating::Waits(Box::pin(Arc::clone(&self.shard.inflation).acquire_owned()));
-        }
-        if let Inflating::Waits(turn) = &mut self.inflation {
-            let Poll::Ready(permit) = turn.as_mut().poll(cx) else { return true };
-            self.inflation = Inflating::Goes { _permit: permit.expect("the semaphore lives as long as its thread") };
-        }
-        let reading = self.closing.reading();
-        let (mut ending, spent) = (None, &mut self.spent);
-        let outcome = self.decoder.inflate_on(|event| {
-            *spent += weight(&event);
-            ending = self.talk.event(event, reading);
-        });
-        match (outcome, ending) {
-            (Ok(Progress::Underway), _) => {
-                yield_turn(cx);
-                return true;
-            }
-            (Ok(Progress::Done), Some(ending)) => self.end(ending),
-            (Ok(Progress::Done), None) => {}
-            (Err(violation), _) => self.fail(violation),
-        }
-        self.inflation = Inflating::No;
-        let given_back = self.service.unfinished.settle(&mut self.share, self.decoder.held_bytes());
-        given_back.expect("a message that is done holds nothing");
-        false
+    /// Whether this turn is over: nothing more is decoded in it.
+    fn is_over(&self) -> bool {
+        self.spent >= MESSAGE_BYTES_PER_TURN || self.is_held_up()
     }
 
-    fn fail(&mut self, violation: Violation) {
+    pub(super) fn fail(&mut self, violation: Violation) {
         self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
         self.talk.leave();
         self.act(Event::Broken(violation));
     }
 
-    fn end(&mut self, ending: Ending) {
+    pub(super) fn end(&mut self, ending: Ending) {
         self.talk.leave();
         match ending {
             Ending::TheirClose(reply) => self.act(Event::Theirs(reply)),
@@ -288,7 +236,7 @@ impl Connection {
 
     fn read(&mut self, cx: &mut Context<'_>) {
         self.spent = 0;
-        if self.inflate(cx) {
+        if self.poll_long(cx).is_pending() {
             return;
         }
         if !self.leftover.is_empty() && self.spent < MESSAGE_BYTES_PER_TURN {
@@ -300,7 +248,7 @@ impl Connection {
             if self.closing.is_done() {
                 return;
             }
-            if self.spent >= MESSAGE_BYTES_PER_TURN || self.decoder.is_inflating() || !self.leftover.is_empty() {
+            if self.is_over() || !self.leftover.is_empty() {
                 break;
             }
             let mut buffer = shard.read_buffer.borrow_mut();
@@ -334,19 +282,20 @@ impl Connection {
 /// Asks for another turn behind everybody else's. A plain wake would keep the runtime's list of ready tasks from running
 /// empty, and it then looks at its sockets only once in 61 turns: one client that sends without pause would delay the others
 /// by as many turns of its own.
-fn yield_turn(cx: &mut Context<'_>) {
+pub(super) fn yield_turn(cx: &mut Context<'_>) {
     let turn = std::pin::pin!(tokio::task::yield_now());
     // Pending by its nature: the first poll is what registers the waker.
     let _ = turn.poll(cx);
 }
 
-/// Octets of a message.
-const fn weight(event: &decoder::Event<'_>) -> usize {
-    match event {
+/// What an event counts for in its turn.
+fn weight(event: &decoder::Event<'_>) -> usize {
+    let octets = match event {
         decoder::Event::Text(text) => text.len(),
         decoder::Event::Binary(octets) => octets.len(),
         _ => 0,
-    }
+    };
+    octets.max(EVENT_BYTES_MIN)
 }
 
 /// What a violation is counted as.
@@ -377,6 +326,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Also when the task panics or the runtime goes down: the router must not keep a session that nobody serves.
         self.talk.leave();
+        self.forget_long();
         self.peer.outbox.push_last(None);
         self.service.unfinished.settle(&mut self.share, 0).expect("giving back finds room");
         self.shard.forget(self.number);

@@ -2,6 +2,8 @@
 
 pub mod connection;
 pub mod io;
+mod long;
+pub mod reader;
 mod talk;
 pub mod unfinished;
 
@@ -33,6 +35,8 @@ pub struct SocketService {
     pub compression: Option<Policy>,
     /// What is held of unfinished messages on the transport.
     pub unfinished: Arc<Unfinished>,
+    /// Where long messages are read.
+    pub reader: reader::Reader,
     /// WebSocket connections that are open on the transport.
     pub open: Arc<crate::meter::Gauge>,
 }

@@ -1,23 +1,25 @@
 //! What is said on a connection: WebSocket messages to WAMP and back.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use stentor_wamp::auth::{AuthPolicy, Fresh};
-use stentor_wamp::codec::{self, Batching, DecodeError, Format, Serializer, batch};
+use stentor_wamp::codec::batch::{BatchError, Turns};
+use stentor_wamp::codec::{self, Batching, DecodeError, Format, Lasting, Serializer, batch};
 use stentor_wamp::identity::Member;
 use stentor_wamp::message::ClientMessage;
 use stentor_wamp::session::{Session, Step};
 use stentor_wamp::uri::reason as reasons;
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::closing::Reading;
-use stentor_websocket::decoder::Event;
+use stentor_websocket::decoder::{Event, Whole, WholeSort};
 use stentor_websocket::frame::{self, Draft, Opcode};
 use stentor_websocket::keepalive::SignOfLife;
 
+use super::reader::BUDGET;
 use super::{CloseEcho, SocketService, Speech};
 use crate::fanout::peer::{Peer, SocketPeer};
 use crate::fanout::shard::Shard;
@@ -69,16 +71,33 @@ pub(super) struct Talk {
     peer: Arc<SocketPeer>,
     service: Arc<SocketService>,
     shard: Rc<Shard>,
+    /// What is left of a batch when its turn is over.
+    rest: Option<Box<[u8]>>,
 }
 
 impl Talk {
     pub(super) fn new(peer: Arc<SocketPeer>, service: Arc<SocketService>, shard: Rc<Shard>) -> Self {
-        Self { session: Session::default(), joined: None, peer, service, shard }
+        Self { session: Session::default(), joined: None, peer, service, shard, rest: None }
     }
 
     /// Whether the session is in a realm, or the service needs none.
     pub(super) fn is_admitted(&self) -> bool {
         self.joined.is_some() || self.service.is_echo()
+    }
+
+    /// What is spoken.
+    pub(super) fn format(&self) -> Format {
+        self.peer.form().format
+    }
+
+    /// Whether a batch is not done.
+    pub(super) fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// What is left of a batch: whole messages with their framing.
+    pub(super) fn take_rest(&mut self) -> Option<Box<[u8]>> {
+        self.rest.take()
     }
 
     /// The session's id for logs; 0 before it has joined.
@@ -151,14 +170,8 @@ impl Talk {
 
     fn wamp(&mut self, said: Said<'_>, directory: &Directory) -> Option<Ending> {
         let Format { serializer, batched } = self.peer.form().format;
-        let expected = if serializer == Serializer::Json { Opcode::Text } else { Opcode::Binary };
-        if said.opcode() != expected {
-            let words = match expected {
-                Opcode::Text => "a binary frame, where the subprotocol says text",
-                _ => "a text frame, where the subprotocol says binary",
-            };
-            let step = self.session.violate(words);
-            return self.step(step, directory).break_value();
+        if said.opcode() != expected(serializer) {
+            return self.wrong_opcode(serializer, directory);
         }
         if batched == Batching::Single {
             let message = match said {
@@ -172,12 +185,89 @@ impl Talk {
             Ok(mut messages) => {
                 self.peer.use_separator(messages.separator());
                 let mut one = |message| self.one(codec::decode(serializer, message), directory);
-                messages.try_for_each(&mut one).break_value()
+                let ending = messages.by_ref().take(BUDGET.messages).try_for_each(&mut one).break_value();
+                if ending.is_none() && !messages.rest().is_empty() {
+                    self.rest = Some(messages.rest().into());
+                }
+                ending
             }
-            Err(fault) => {
-                let step = self.session.violate(fault.to_string());
-                self.step(step, directory).break_value()
+            Err(fault) => self.no_batch(fault, directory),
+        }
+    }
+
+    fn wrong_opcode(&mut self, serializer: Serializer, directory: &Directory) -> Option<Ending> {
+        let words = match expected(serializer) {
+            Opcode::Text => "a binary frame, where the subprotocol says text",
+            _ => "a text frame, where the subprotocol says binary",
+        };
+        let step = self.session.violate(words);
+        self.step(step, directory).break_value()
+    }
+
+    fn no_batch(&mut self, fault: BatchError, directory: &Directory) -> Option<Ending> {
+        let step = self.session.violate(fault.to_string());
+        self.step(step, directory).break_value()
+    }
+
+    /// Whether a long message is to be read: not where it comes the wrong way, and echoes are made here and now.
+    pub(super) fn meet(&mut self, whole: &Whole) -> Result<(), Option<Ending>> {
+        let opcode = match whole.sort {
+            WholeSort::Text | WholeSort::LooseText => Opcode::Text,
+            WholeSort::Binary => Opcode::Binary,
+        };
+        let serializer = self.format().serializer;
+        let service = Arc::clone(&self.service);
+        match &service.speech {
+            Speech::Echo if whole.sort == WholeSort::LooseText => {
+                self.echo(String::from_utf8_lossy(&whole.octets).as_bytes(), opcode);
+                Err(None)
             }
+            Speech::Echo => {
+                self.echo(&whole.octets, opcode);
+                Err(None)
+            }
+            Speech::Wamp { directory, .. } if opcode != expected(serializer) => {
+                Err(self.wrong_opcode(serializer, directory))
+            }
+            Speech::Wamp { .. } => Ok(()),
+        }
+    }
+
+    /// The turns of what is left of a batch, whose framing is sound.
+    pub(super) fn turns(&self, rest: &[u8]) -> Vec<Range<usize>> {
+        batch::turns(self.format().serializer, rest, BUDGET).map(|batch| batch.turns).unwrap_or_default()
+    }
+
+    /// Acts on a message that was read elsewhere, in these octets.
+    pub(super) fn read(&mut self, message: Result<Lasting, DecodeError>, octets: &[u8]) -> Option<Ending> {
+        self.in_realms(|talk, directory| talk.one(message.map(|one| one.restore(octets)), directory).break_value())
+    }
+
+    /// Acts on some messages of a batch.
+    pub(super) fn turn(&mut self, octets: &[u8]) -> Option<Ending> {
+        let serializer = self.format().serializer;
+        self.in_realms(|talk, directory| {
+            let mut one = |message| talk.one(codec::decode(serializer, message), directory);
+            batch::messages(serializer, octets).try_for_each(&mut one).break_value()
+        })
+    }
+
+    /// Takes notice of a batch that was looked at elsewhere; its messages come one turn after the other.
+    pub(super) fn batch(&mut self, batch: &Result<Turns, BatchError>) -> Option<Ending> {
+        match batch {
+            Ok(batch) => {
+                self.peer.use_separator(batch.separator);
+                None
+            }
+            Err(fault) => self.in_realms(|talk, directory| talk.no_batch(*fault, directory)),
+        }
+    }
+
+    fn in_realms(&mut self, act: impl FnOnce(&mut Self, &Directory) -> Option<Ending>) -> Option<Ending> {
+        let service = Arc::clone(&self.service);
+        match &service.speech {
+            Speech::Wamp { directory, .. } => act(self, directory),
+            Speech::Echo => None,
         }
     }
 
@@ -244,6 +334,14 @@ impl Talk {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// How the messages of a serializer come.
+const fn expected(serializer: Serializer) -> Opcode {
+    match serializer {
+        Serializer::Json => Opcode::Text,
+        Serializer::Msgpack | Serializer::Cbor => Opcode::Binary,
     }
 }
 

@@ -168,6 +168,12 @@ async fn compression_works_both_ways() {
         assert!(client.received - before < 5_000, "{} octets", client.received - before);
         assert_eq!(plain.expect(36).await[4], json!([large]));
     }
+    // To compress what is very long would hold up everybody.
+    let huge = "abcdefghij".repeat(60_000);
+    let before = client.received;
+    node.post("/push", &json!({"topic": "t", "args": [huge]}).to_string()).await.id();
+    assert_eq!(client.expect(36).await[4], json!([huge]));
+    assert!(client.received - before > 600_000, "{} octets", client.received - before);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ mod hub_cli;
 mod hub_kill;
 mod hub_topics;
 mod lifetime;
+mod long;
 mod pressure;
 mod pusher_batch;
 mod pusher_events;

@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, Frame};
 use crate::frames::raw;
-use crate::house::{Node, configured, loopback, router, start, web};
+use crate::house::{Node, configured, loopback, router, soon, start, web};
 
 const MIB: usize = 1 << 20;
 
@@ -57,26 +57,33 @@ impl Wake for Nobody {
 }
 
 #[tokio::test]
-async fn after_a_mebibyte_of_messages_others_have_their_turn() {
-    const MESSAGE: usize = 100_000;
-    const COUNT: usize = 40;
+async fn after_so_many_octets_of_messages_others_have_their_turn() {
+    after_each_turn(100_000, 40, 2).await;
+    after_each_turn(1000, 300, 132).await;
+    after_each_turn(0, 1000, 256).await;
+}
+
+/// Sends so many messages of this length at once; so many of them are dealt with in one turn.
+async fn after_each_turn(length: usize, count: usize, in_turn: usize) {
     let service = echo();
     let shard = Shard::new(Arc::default(), Arc::new(Clock::default()), 7);
-    let agreement = Agreement { outbox_bytes_max: COUNT * MESSAGE * 2, ..agreement(&service) };
     // All of it is there at once, and what is sent back has room.
-    let leftover = raw(0x82, &vec![7; MESSAGE]).repeat(COUNT).into();
-    let (near, mut far) = tokio::io::duplex(COUNT * MESSAGE * 2);
+    let room = count * (length + 100);
+    let agreement = Agreement { outbox_bytes_max: room, ..agreement(&service) };
+    let leftover = raw(0x82, &vec![7; length]).repeat(count).into();
+    let (near, mut far) = tokio::io::duplex(room);
     let opening = Opening { io: Io::Owned(Box::new(near)), leftover, agreement, compression: None };
     let mut connection = Box::pin(Connection::new(opening, service, shard));
     let waker = Waker::from(Arc::new(Nobody));
     let mut back = Vec::new();
-    for turn in 1..=COUNT.div_ceil(MIB.div_ceil(MESSAGE)) {
+    for turn in 1..=count.div_ceil(in_turn) {
         assert_eq!(connection.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
         while let Poll::Ready(read) = poll_once(far.read_buf(&mut back)) {
             assert!(read.unwrap() > 0);
         }
-        let messages = back.len() / MESSAGE;
-        assert_eq!(messages, COUNT.min(turn * MIB.div_ceil(MESSAGE)), "after turn {turn}");
+        let header = if length == 0 { 2 } else { 4 };
+        let messages = back.len() / (length + header);
+        assert_eq!(messages, count.min(turn * in_turn), "after turn {turn}");
     }
 }
 
@@ -165,7 +172,13 @@ async fn unfinished_messages_of_all_sessions_are_bounded_together() {
     assert_eq!(begin(&mut small, 50_000).await, None);
     finish(&mut small).await;
     finish(&mut first).await;
-    // What was finished has made room again, and so has what was given up.
+    // What was finished has made room again once it is freed, and so has what was given up.
+    let freed = async {
+        while node.running.meters().long_messages_waiting.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("room", freed).await;
     let mut next = node.session().await;
     assert_eq!(begin(&mut next, 700_000).await, None);
     finish(&mut next).await;

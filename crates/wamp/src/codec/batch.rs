@@ -6,6 +6,7 @@
 //! what it is sent.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::Serializer;
 
@@ -61,6 +62,24 @@ impl fmt::Display for BatchError {
 
 impl std::error::Error for BatchError {}
 
+/// How much of a batch is carried out in one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// So many messages.
+    pub messages: usize,
+    /// So many octets; a message that is longer is a turn of its own.
+    pub bytes: usize,
+}
+
+/// A batch whose framing is sound, cut into turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// What the peer separates JSON messages with.
+    pub separator: Separator,
+    /// Where the messages of each turn stand, framing included: for [`messages`].
+    pub turns: Vec<Range<usize>>,
+}
+
 /// The messages of one batch, in order.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
@@ -69,12 +88,45 @@ pub struct Batch<'a> {
     separator: Separator,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// What the peer separates JSON messages with.
     #[must_use]
     pub const fn separator(&self) -> Separator {
         self.separator
     }
+
+    /// The octets of what has not been handed out, framing included.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+/// Takes a batch apart and says how much of it is one turn's work.
+///
+/// # Errors
+/// When the octets are not a batch of at least one message.
+pub fn turns(serializer: Serializer, octets: &[u8], budget: Budget) -> Result<Turns, BatchError> {
+    let mut batch = split(serializer, octets)?;
+    let (mut turns, mut turn, mut count) = (Vec::new(), 0..0, 0);
+    while batch.next().is_some() {
+        let end = octets.len() - batch.rest.len();
+        if count == budget.messages || (count > 0 && end - turn.start > budget.bytes) {
+            let next = turn.end;
+            turns.push(std::mem::replace(&mut turn, next..next));
+            count = 0;
+        }
+        turn.end = end;
+        count += 1;
+    }
+    turns.push(turn);
+    Ok(Turns { separator: batch.separator, turns })
+}
+
+/// The messages of one of the [`Turns`].
+#[must_use]
+pub fn messages(serializer: Serializer, turn: &[u8]) -> Batch<'_> {
+    Batch { serializer, rest: turn, separator: Separator::default() }
 }
 
 /// Takes a batch apart. The framing is checked whole before the first message is handed out.
@@ -100,11 +152,23 @@ pub fn split(serializer: Serializer, octets: &[u8]) -> Result<Batch<'_>, BatchEr
     Ok(Batch { serializer, rest: octets, separator })
 }
 
+/// Where the first separator stands. All of a run is compared at once, which is what makes long messages fast.
+fn separator_at(octets: &[u8]) -> Option<usize> {
+    let is_one = |octet: u8| octet == Separator::RecordSeparator.octet() || octet == Separator::Cancel.octet();
+    let mut at = 0;
+    while let Some(run) = octets[at..].first_chunk::<32>()
+        && !run.iter().fold(false, |any, octet| any | is_one(*octet))
+    {
+        at += run.len();
+    }
+    octets[at..].iter().position(|octet| is_one(*octet)).map(|place| at + place)
+}
+
 /// The first message, and what stands behind it.
 fn first(serializer: Serializer, octets: &[u8]) -> Option<(&[u8], &[u8])> {
     match serializer {
         Serializer::Json => {
-            let end = octets.iter().position(|octet| Separator::from_octet(*octet).is_some())?;
+            let end = separator_at(octets)?;
             Some((&octets[..end], &octets[end + 1..]))
         }
         Serializer::Msgpack | Serializer::Cbor => {
@@ -188,6 +252,24 @@ mod tests {
             check(serializer, b"\xff\xff\xff\xffa", Err(BatchError::Unfinished));
             check(serializer, b"\0\0\0\x01a\0\0\0\0", Err(BatchError::EmptyMessage(1)));
         }
+    }
+
+    #[test]
+    fn turns_are_whole_messages_in_order() {
+        let budget = Budget { messages: 3, bytes: 10 };
+        // Messages are separated by a dot, turns by a blank.
+        for row in ["1.", "1.2.3. 4.", "1234.1234. 1.", "1. 12345678901. 1.", "12345678901. 12345678901."] {
+            let octets = row.replace(' ', "").replace('.', "\u{1e}").into_bytes();
+            let Turns { turns, .. } = turns(Serializer::Json, &octets, budget).unwrap();
+            let found = turns.into_iter().map(|turn| {
+                messages(Serializer::Json, &octets[turn]).map(|one| format!("{}.", one.escape_ascii())).collect()
+            });
+            assert_eq!(found.collect::<Vec<String>>().join(" "), row);
+        }
+        for serializer in Serializer::ALL {
+            assert_eq!(turns(serializer, b"", budget), Err(BatchError::Empty));
+        }
+        assert_eq!(turns(Serializer::Json, b"1\x1e2", budget), Err(BatchError::Unfinished));
     }
 
     #[test]

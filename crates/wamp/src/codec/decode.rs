@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use stentor_model::limit::OPTIONS_BYTES_MAX;
+use stentor_model::limit::{OPTIONS_BYTES_MAX, TEXT_BYTES_MAX};
 use stentor_model::{InvocationId, RegistrationId, RequestId, SubscriptionId};
 
 use super::error::{DecodeError, Expected, MessageType, Syntax, SyntaxError};
@@ -187,7 +187,11 @@ impl<'a, R: Read<'a> + Clone> Fields<R> {
     fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         self.demand(field)?;
         self.expect(field, Kind::Text, Expected::Text)?;
-        self.reader.text().map_err(|error| self.malformed(error))
+        let text = self.reader.text().map_err(|error| self.malformed(error))?;
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(DecodeError::TooLong { message: self.message, field, bytes_max: TEXT_BYTES_MAX });
+        }
+        Ok(text)
     }
 
     fn request(&mut self) -> Result<(RequestId, Dict), DecodeError> {

@@ -188,7 +188,50 @@ enum Step {
     Payload(Frame),
     /// A message is complete, and too long to be inflated at once.
     Long(Box<Inflation>, Content),
+    /// A long message is whole, and its owner has not taken it yet.
+    Whole(Box<Whole>),
     Done,
+}
+
+/// A long message with octets of its own, so that it can be read elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// What it is.
+    pub sort: WholeSort,
+    /// Its octets.
+    pub octets: Vec<u8>,
+}
+
+/// What a long message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeSort {
+    /// Text, and known to be UTF-8.
+    Text,
+    /// Text in which nobody has looked for UTF-8: under [`Utf8Rule::Replace`] that is left to the owner, who has the time.
+    LooseText,
+    /// Octets.
+    Binary,
+}
+
+impl Whole {
+    fn new(content: Content, rule: Utf8Rule, octets: Vec<u8>) -> Box<Self> {
+        let sort = match (content, rule) {
+            (Content::Binary, _) => WholeSort::Binary,
+            (Content::Text, Utf8Rule::Strict) => WholeSort::Text,
+            (Content::Text, Utf8Rule::Replace) => WholeSort::LooseText,
+        };
+        Box::new(Self { sort, octets })
+    }
+
+    /// Puts U+FFFD in the place of what is no UTF-8, where that is still to be done; the message is text for certain then.
+    pub fn tidy(&mut self) {
+        if self.sort == WholeSort::LooseText {
+            if simdutf8::basic::from_utf8(&self.octets).is_err() {
+                self.octets = String::from_utf8_lossy(&self.octets).into_owned().into_bytes();
+            }
+            self.sort = WholeSort::Text;
+        }
+    }
 }
 
 /// The state of one session's reading half; see the module for what it keeps.
@@ -199,7 +242,7 @@ pub struct Decoder {
     message: Option<Message>,
     /// The beginning of a control frame that was cut; control frames may sit between the fragments of a message.
     control: Vec<u8>,
-    /// What is longer, inflated, waits for its owner to call [`Decoder::inflate_on`].
+    /// What is longer waits for its owner to call [`Decoder::take_whole`].
     long_from: usize,
 }
 
@@ -208,7 +251,7 @@ pub struct Decoder {
 pub enum Progress {
     /// There is more to inflate.
     Underway,
-    /// It was told, or there is none.
+    /// It is whole, or there is none.
     Done,
 }
 
@@ -224,8 +267,9 @@ impl Decoder {
         }
     }
 
-    /// Does not inflate messages at once that inflate to more than this: `feed` consumes nothing behind such a message until
-    /// [`Decoder::inflate_on`] is done with it, one piece at a time, so that other sessions of the thread have their turn.
+    /// Does not tell of messages that are longer than this, inflated where they were compressed: `feed` consumes nothing behind
+    /// such a message until [`Decoder::take_whole`] has taken it. One that was compressed becomes whole by
+    /// [`Decoder::inflate_on`], one piece at a time, so that other sessions of the thread have their turn.
     #[must_use]
     pub fn with_long_messages_from(mut self, bytes: usize) -> Self {
         self.long_from = bytes;
@@ -247,8 +291,14 @@ impl Decoder {
     pub fn held_bytes(&self) -> usize {
         match &self.step {
             Step::Long(inflation, _) => inflation.held_bytes(),
+            Step::Whole(whole) => whole.octets.capacity(),
             _ => self.message.as_ref().map_or(0, |message| message.data.capacity()),
         }
+    }
+
+    /// Whether a long message waits, to be inflated or to be taken.
+    pub fn is_held_up(&self) -> bool {
+        matches!(self.step, Step::Long(..) | Step::Whole(_))
     }
 
     /// Whether a long message waits to be inflated.
@@ -256,12 +306,12 @@ impl Decoder {
         matches!(self.step, Step::Long(..))
     }
 
-    /// Inflates one more piece of a long message, and tells `on` when it was the last one.
+    /// Inflates one more piece of a long message, until the message is whole.
     ///
     /// # Errors
     ///
     /// The rule that the message broke; nothing is decoded after it.
-    pub fn inflate_on(&mut self, on: impl FnOnce(Event<'_>)) -> Result<Progress, Violation> {
+    pub fn inflate_on(&mut self) -> Result<Progress, Violation> {
         let Step::Long(inflation, content) = &mut self.step else { return Ok(Progress::Done) };
         let content = *content;
         match inflation.advance() {
@@ -278,12 +328,30 @@ impl Decoder {
         let Step::Long(inflation, _) = std::mem::replace(&mut self.step, Step::Header(Scratch::default())) else {
             return Ok(Progress::Done);
         };
-        match (inflation.finish(), content) {
-            (Inflated::Text(text), _) => on(Event::Text(&text)),
-            (Inflated::Octets(octets), Content::Text) => on(Event::Text(&String::from_utf8_lossy(&octets))),
-            (Inflated::Octets(octets), Content::Binary) => on(Event::Binary(&octets)),
-        }
+        let octets = match inflation.finish() {
+            Inflated::Text(text) => text.into_bytes(),
+            Inflated::Octets(octets) => octets,
+        };
+        self.step = Step::Whole(Whole::new(content, self.options.validate_utf8, octets));
         Ok(Progress::Done)
+    }
+
+    /// Takes a long message once it is whole; what stands behind it is decoded from then on.
+    pub fn take_whole(&mut self) -> Option<Box<Whole>> {
+        if !matches!(self.step, Step::Whole(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.step, Step::Header(Scratch::default())) {
+            Step::Whole(whole) => Some(whole),
+            _ => None,
+        }
+    }
+
+    /// Forgets a long message, however far it has come, and goes on behind it.
+    pub fn skip_long(&mut self) {
+        if self.is_held_up() {
+            self.step = Step::Header(Scratch::default());
+        }
     }
 
     /// Gives up on the peer, as after a violation: what was kept is forgotten and nothing is consumed from now on.
@@ -291,8 +359,8 @@ impl Decoder {
         self.end();
     }
 
-    /// Reads `input`, tells `on` what is complete and returns how many octets were consumed: all, unless `on` breaks or
-    /// a Close or a long message came. Octets not consumed are untouched and are to be fed again, in front of what follows; consumed ones
+    /// Reads `input`, tells `on` what is complete and returns how many octets were consumed: all, unless `on` breaks or a
+    /// Close or a long message came. Octets not consumed are untouched and are to be fed again, in front of what follows; consumed ones
     /// may have been changed by unmasking.
     ///
     /// # Errors
@@ -316,7 +384,7 @@ impl Decoder {
         let mut at = 0;
         loop {
             let mut frame = match &mut self.step {
-                Step::Done | Step::Long(..) => return Ok(at),
+                Step::Done | Step::Long(..) | Step::Whole(_) => return Ok(at),
                 Step::Payload(frame) => *frame,
                 Step::Header(scratch) => {
                     let (frame, used) = scratch.read(&input[at..], &self.options, self.message.as_ref())?;
@@ -388,6 +456,9 @@ impl Decoder {
                 self.keep(frame.kind, part)?;
                 let mut message = self.message.take().expect("the part was kept in it just now");
                 if frame.is_final {
+                    if message.coding == Coding::Plain && message.data.len() > self.long_from {
+                        return self.hand_over(message);
+                    }
                     return self.tell_message(message.content, message.coding, &message.data, inflater, on);
                 }
                 message.go_on()?;
@@ -411,6 +482,11 @@ impl Decoder {
     {
         let mut inflated = Vec::new();
         let data = match coding {
+            Coding::Plain if data.len() > self.long_from => {
+                let mut message = Message::new(content, coding);
+                message.append(data, self.options.validate_utf8)?;
+                return self.hand_over(message);
+            }
             Coding::Plain => data,
             Coding::Deflated => {
                 // Only whole messages are inflated: between two reads the thread's inflater serves other sessions.
@@ -433,6 +509,18 @@ impl Decoder {
             (Err(_), Utf8Rule::Replace) => Ok(on(Event::Text(&String::from_utf8_lossy(data)))),
             (Err(_), Utf8Rule::Strict) => Err(NOT_UTF8),
         }
+    }
+
+    /// A long message that came as it is goes to its owner with the octets that were kept of it.
+    #[cold]
+    fn hand_over(&mut self, message: Message) -> Result<ControlFlow<()>, Violation> {
+        let Message { data, checked, content, .. } = message;
+        let rule = self.options.validate_utf8;
+        if content == Content::Text && rule == Utf8Rule::Strict && checked < data.len() {
+            return Err(NOT_UTF8);
+        }
+        self.step = Step::Whole(Whole::new(content, rule, data));
+        Ok(ControlFlow::Break(()))
     }
 
     /// A long message is inflated from its beginning when its owner finds the time. What was made of it already is little.

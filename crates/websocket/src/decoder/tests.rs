@@ -72,6 +72,41 @@ fn decode(options: Options, octets: &[u8], sizes: impl IntoIterator<Item = usize
     got
 }
 
+/// The same from a decoder that hands over what is longer than this.
+fn decode_long(options: Options, octets: &[u8], sizes: impl IntoIterator<Item = usize>, long_from: usize) -> Vec<Got> {
+    let mut decoder = Decoder::new(options).with_long_messages_from(long_from);
+    let (mut inflater, mut got, mut rest) = (Inflater::new(), Vec::new(), octets.to_vec());
+    let mut sizes = sizes.into_iter();
+    while !decoder.is_done() && (!rest.is_empty() || decoder.is_held_up()) {
+        let length = sizes.next().unwrap_or(usize::MAX).min(rest.len());
+        let result = decoder.feed(&mut rest[..length], &mut inflater, |event| {
+            if let Event::Binary(data) = event {
+                assert!(data.len() <= long_from);
+            }
+            got.push(event.into());
+            ControlFlow::Continue(())
+        });
+        match result {
+            Ok(used) => drop(rest.drain(..used)),
+            Err(violation) => got.push(Got::Violation(violation.code.get())),
+        }
+        while decoder.is_inflating() {
+            if let Err(violation) = decoder.inflate_on() {
+                got.push(Got::Violation(violation.code.get()));
+            }
+        }
+        if let Some(mut whole) = decoder.take_whole() {
+            assert!(whole.octets.len() > long_from);
+            whole.tidy();
+            got.push(match whole.sort {
+                WholeSort::Binary => Got::Binary(whole.octets),
+                _ => Got::Text(String::from_utf8(whole.octets).expect("it is known to be UTF-8")),
+            });
+        }
+    }
+    got
+}
+
 /// The same octets whole, octet by octet and in threes must tell the same.
 fn check_with(options: Options, octets: &[u8], expect: &[Got]) {
     assert_eq!(decode(options, octets, []), expect, "whole: {octets:x?}");
@@ -328,6 +363,28 @@ fn whole_frame_is_handed_out_in_place() {
 }
 
 #[test]
+fn long_messages_are_skipped() {
+    let mut decoder = Decoder::new(OPTIONS).with_long_messages_from(4);
+    let mut inflater = Inflater::new();
+    let messages = [mask_frame(FIN | 1, b"longer", KEY), mask_frame(FIN | RSV1 | 1, &deflated(b"longer"), KEY)];
+    for message in messages {
+        let mut input = [&message[..], &mask_frame(FIN | 1, b"short", KEY)[..]].concat();
+        decoder = decoder.with_long_messages_from(5);
+        let used = decoder.feed(&mut input, &mut inflater, |_| panic!("it is long")).unwrap();
+        assert!(decoder.is_held_up() && decoder.held_bytes() >= 6);
+        assert_eq!(decoder.feed(&mut input[used..], &mut inflater, |_| panic!("it is held up")), Ok(0));
+        decoder.skip_long();
+        let mut got = Vec::new();
+        let fed = decoder.feed(&mut input[used..], &mut inflater, |event| {
+            got.push(Got::from(event));
+            ControlFlow::Continue(())
+        });
+        assert_eq!((fed, got), (Ok(input.len() - used), vec![text("short")]));
+        assert!(!decoder.is_held_up() && decoder.take_whole().is_none());
+    }
+}
+
+#[test]
 fn idle_decoder_is_small() {
     assert!(size_of::<Decoder>() <= 128, "{}", size_of::<Decoder>());
     let mut decoder = Decoder::new(OPTIONS);
@@ -394,6 +451,20 @@ proptest! {
     ) {
         let octets = frames.concat();
         prop_assert_eq!(decode(OPTIONS, &octets, sizes), decode(OPTIONS, &octets, []));
+    }
+
+    /// However a message comes to whoever wants it, it is the same.
+    #[test]
+    fn long_messages_tell_the_same(
+        frames in proptest::collection::vec(any_frame(), 0..8),
+        sizes in proptest::collection::vec(1..400usize, 0..300),
+        long_from in prop_oneof![0..100usize, Just(10_000)],
+        is_strict in any::<bool>(),
+    ) {
+        let octets = frames.concat();
+        let validate_utf8 = if is_strict { Utf8Rule::Strict } else { Utf8Rule::Replace };
+        let options = Options { validate_utf8, ..OPTIONS };
+        prop_assert_eq!(decode_long(options, &octets, sizes, long_from), decode(options, &octets, []));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use stentor_model::{InvocationId, RegistrationId, RequestId, SubscriptionId};
 
 use crate::codec::{
-    Format, OwnedPayload, Serializer, batch, decode, decode_value, encode_client, encode_value, transcode,
+    Format, Lasting, OwnedPayload, Serializer, batch, decode, decode_value, encode_client, encode_value, transcode,
 };
 use crate::message::{ClientMessage, Payload};
 use crate::value::{Dict, Value};
@@ -106,6 +106,8 @@ proptest! {
         for message in messages(id, &dict, &text, payload.as_payload()) {
             let mut octets = Vec::new();
             encode_client(serializer, &message, &mut octets).unwrap();
+            let lasting = Lasting::decode(serializer, &octets);
+            prop_assert_eq!(lasting.map(|lasting| lasting.restore(&octets)), Ok(message.clone()));
             prop_assert_eq!(decode(serializer, &octets), Ok(message));
         }
     }
@@ -113,9 +115,14 @@ proptest! {
     #[test]
     fn any_octets_are_survived(octets in vec(any::<u8>(), 0..200)) {
         for serializer in Serializer::ALL {
-            let _ = decode(serializer, &octets);
+            let lasting = Lasting::decode(serializer, &octets);
+            prop_assert_eq!(lasting.map(|lasting| lasting.restore(&octets)), decode(serializer, &octets));
             let _ = decode_value(serializer, &octets);
-            let _ = batch::split(serializer, &octets).map(Iterator::count);
+            let budget = batch::Budget { messages: 2, bytes: 9 };
+            let turns = batch::turns(serializer, &octets, budget).map(|batch| {
+                batch.turns.into_iter().flat_map(|turn| batch::messages(serializer, &octets[turn])).collect::<Vec<_>>()
+            });
+            prop_assert_eq!(turns, batch::split(serializer, &octets).map(Iterator::collect));
             for to in Serializer::ALL {
                 let _ = transcode(serializer, to, &octets, &mut Vec::new());
             }

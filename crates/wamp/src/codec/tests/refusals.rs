@@ -1,6 +1,6 @@
 //! What clients must not send, and the sentence that each of them gets to read.
 
-use stentor_model::limit::{NESTING_DEPTH_MAX, OPTIONS_BYTES_MAX};
+use stentor_model::limit::{NESTING_DEPTH_MAX, OPTIONS_BYTES_MAX, TEXT_BYTES_MAX};
 
 use super::octets;
 use crate::codec::{DecodeError, MessageType, Serializer, decode};
@@ -254,6 +254,28 @@ fn depth() {
     // Tags nest nothing, and many of them are only long.
     let tagged = [&b"\x85\x10\x01\xa0\x61a\x81"[..], &b"\xc1".repeat(80_000), b"\x01"].concat();
     assert!(decode(Serializer::Cbor, &tagged).is_ok());
+}
+
+#[test]
+fn texts_have_a_limit() {
+    let rows = [
+        ("[1,{},{}]", "HELLO.Realm"),
+        ("[3,{},{}]", "ABORT.Reason"),
+        ("[5,{},{}]", "AUTHENTICATE.Signature"),
+        ("[6,{},{}]", "GOODBYE.Reason"),
+        ("[8,68,1,{},{}]", "ERROR.Error"),
+        ("[16,1,{},{}]", "PUBLISH.Topic"),
+        ("[32,1,{},{}]", "SUBSCRIBE.Topic"),
+        ("[48,1,{},{}]", "CALL.Procedure"),
+        ("[64,1,{},{}]", "REGISTER.Procedure"),
+    ];
+    for (row, field) in rows {
+        let text_comes_first = field.starts_with("HELLO") || field.starts_with("AUTH");
+        let place = if text_comes_first { row.find("{}") } else { row.rfind("{}") }.unwrap();
+        let written = |len: usize| format!("{}\"{}\"{}", &row[..place], "x".repeat(len), &row[place + 2..]);
+        assert!(decode(Serializer::Json, written(TEXT_BYTES_MAX).as_bytes()).is_ok(), "{row}");
+        check(Serializer::Json, &written(TEXT_BYTES_MAX + 1), &format!("{field} must not be longer than 65536 octets"));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use stentor_model::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
 
 use super::{hex, octets};
-use crate::codec::{Serializer, decode, encode, encode_client};
+use crate::codec::{Lasting, Serializer, decode, encode, encode_client};
 use crate::message::{ClientMessage, Payload, RequestKind, RouterMessage};
 use crate::value::{Dict, Value};
 
@@ -53,6 +53,8 @@ fn client_messages_in_every_serializer() {
         for (from, written) in Serializer::ALL.into_iter().zip(row) {
             let octets_in = octets(from, written);
             let message = decode(from, &octets_in).expect(written);
+            let lasting = Lasting::decode(from, &octets_in).expect(written);
+            assert_eq!(lasting.restore(&octets_in.clone()), message, "{} in {}", row[0], from.name());
             for (to, expect) in Serializer::ALL.into_iter().zip(row) {
                 let mut out = Vec::new();
                 encode_client(to, &message, &mut out).unwrap();
