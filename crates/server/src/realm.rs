@@ -126,8 +126,8 @@ impl Realm {
         self.read().subscription_count()
     }
 
-    fn crossing(&self, topic: &str) -> Option<(&Crossing, stentor_model::Topic)> {
-        self.crossings.get()?.iter().find_map(|one| Some((one, one.rule.topic(topic)?)))
+    fn crossing(&self, topic: &str) -> Option<&Crossing> {
+        self.crossings.get()?.iter().find(|one| one.rule.matches(topic))
     }
 
     /// Whether publications on a topic go by way of a log.
@@ -149,10 +149,13 @@ impl Realm {
         payload: Payload<'_>,
         idempotency: Option<&str>,
     ) -> Result<Way, Refusal> {
-        let Some((crossing, logged)) = self.crossing(topic) else {
+        let Some(crossing) = self.crossing(topic) else {
             return self.publish(shard, by, topic, options, payload).map(Way::Direct);
         };
         let details = self.read().judge(by, topic, options)?;
+        // Published past the log it would reach sessions and no webhook, and nobody would know.
+        let unnamed = "this URI is bridged to a hub, and no URL of a topic can be made of it";
+        let logged = crossing.rule.topic(topic).ok_or_else(|| Refusal::new(reason::INVALID_ARGUMENT, unnamed))?;
         if options.filter.as_ref().is_some_and(|filter| filter.is_selective()) {
             let sentence = "options eligible, eligible_authid and eligible_authrole cannot hold on this topic: its \
                             publications go to webhooks and streams too";
@@ -192,6 +195,18 @@ impl Realm {
         terms: &Terms,
         payload: Payload<'_>,
     ) -> usize {
+        shard.meters.publications.increment();
+        self.hand_out(shard, publication, topic, terms, payload)
+    }
+
+    fn hand_out(
+        &self,
+        shard: &Shard,
+        publication: PublicationId,
+        topic: &str,
+        terms: &Terms,
+        payload: Payload<'_>,
+    ) -> usize {
         let filter = terms.filter.as_deref();
         if terms.retain {
             let kept = self.write().retain_judged(topic, terms.details.clone(), filter, publication, &payload);
@@ -200,11 +215,10 @@ impl Realm {
             }
         }
         let router = self.read();
-        shard.meters.publications.increment();
         deliver(&router.distribute(publication, topic, &terms.details, terms.without, filter), payload, shard)
     }
 
-    /// Publishes something that has its name already.
+    /// Publishes something that has its name already, and was counted when it got it.
     ///
     /// # Errors
     /// As [`Realm::publish`].
@@ -218,7 +232,7 @@ impl Realm {
     ) -> Result<usize, Refusal> {
         let details = self.read().judge(by, topic, &PublishOptions::default())?;
         let terms = Terms { details, ..Terms::default() };
-        Ok(self.distribute(shard, publication, topic, &terms, payload))
+        Ok(self.hand_out(shard, publication, topic, &terms, payload))
     }
 
     /// Publishes to everybody who listens.

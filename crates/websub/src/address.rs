@@ -253,7 +253,13 @@ pub fn topic(text: &str) -> Result<Topic, AddressFault> {
         }
     }
     let decoded = if text.contains('%') { Cow::Owned(decode_unreserved(text)) } else { Cow::Borrowed(text) };
-    Topic::parse(&decoded).map_err(|_| AddressFault::Unprintable)
+    if decoded.is_ascii() {
+        return Topic::parse(&decoded).map_err(|_| AddressFault::Unprintable);
+    }
+    // A URL has only letters of ASCII (RFC 3986, section 2), so that is how others will ask for this one.
+    let encoded = utf8_percent_encode(&decoded, CONTROLS).to_string();
+    check(&encoded, stentor_model::log::TOPIC_BYTES_MAX)?;
+    Topic::parse(&encoded).map_err(|_| AddressFault::Unprintable)
 }
 
 /// Scheme and host of a URL of the usual kind, about which no parser has to be asked: lower-case labels that begin with

@@ -3,6 +3,9 @@
 //! Knows both generations of permissions: the starred URI with flat rights (2014), and `match`, `allow`, `disclose`.
 //! Deliberately does not decide which of several matching permissions wins.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use super::reader::{Cursor, Dict, did_you_mean};
 
 /// One realm of a router.
@@ -82,7 +85,7 @@ pub struct PermissionConfig {
 }
 
 /// How a URI pattern is compared with a URI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Match {
     /// Equal.
     Exact,
@@ -101,9 +104,16 @@ pub(super) const MATCHES: [(&str, Match); 3] =
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     realms: Vec<(String, Vec<String>)>,
+    /// What hubs have of the events of each realm: an event is in the log of one.
+    bridged: RefCell<HashSet<(String, String, Match)>>,
 }
 
 impl Roster {
+    /// Notes that a hub has the events of this realm on this URI or pattern; false when another one has.
+    pub(super) fn bridge(&self, realm: &str, uri: &str, matching: Match) -> bool {
+        self.bridged.borrow_mut().insert((realm.to_owned(), uri.to_owned(), matching))
+    }
+
     pub(super) fn has_role(&self, role: &str) -> bool {
         self.realms.iter().any(|(_, roles)| roles.iter().any(|known| known == role))
     }

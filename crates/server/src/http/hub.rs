@@ -153,12 +153,21 @@ impl HubService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Shard) -> Reply {
         let conditions = self.conditions();
         let conditions = conditions.as_deref();
-        if let Some(reply) = conditions.and_then(|one| one.preflight(request.method(), request.headers(), METHODS)) {
-            return reply;
-        }
         let origin = conditions.and_then(|one| one.origin_to_share(request.headers()));
-        let gate = conditions.map(|one| &one.gate);
-        let mut reply = self.serve(request, gate, client, shard).await.unwrap_or_else(|denial| {
+        let preflight = conditions.and_then(|one| one.preflight(request.method(), request.headers(), METHODS));
+        let outcome = match (preflight, &origin, foreign_origin(request.headers())) {
+            (Some(reply), ..) => Ok(reply),
+            // A form, or a text with its topic in the query, is posted by any page without asking; it must not act in the
+            // name of whoever looks at the page, from his machine or within his network.
+            (None, None, Some(foreign)) => Err(Denial::new(
+                403,
+                format!(
+                    "Origin: pages of {foreign} may not post here; the option cors of publish lists those that may"
+                ),
+            )),
+            (None, ..) => self.serve(request, conditions.map(|one| &one.gate), client, shard).await,
+        };
+        let mut reply = outcome.unwrap_or_else(|denial| {
             shard.meters.submissions_refused.increment();
             denial.reply()
         });
@@ -304,7 +313,7 @@ impl HubService {
         let topic = message.topic.clone();
         let publish = Publish { message, idempotency, publication: shard.publication_id(), at: now(shard) };
         let receipt = self.hub.publish(publish).await?;
-        shard.meters.publications.increment();
+        count(&receipt, shard);
         Ok(reply::json(202, published(topic.as_str(), &receipt)))
     }
 }
@@ -321,7 +330,7 @@ impl PlainPublication {
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, shard: &Shard) -> Poll<PlainAnswer> {
         Poll::Ready(match ready!(Pin::new(&mut self.appending).poll(cx)) {
             Ok(receipt) => {
-                shard.meters.publications.increment();
+                count(&receipt, shard);
                 Ok(published(self.topic.as_str(), &receipt))
             }
             Err(fault) => {
@@ -334,6 +343,13 @@ impl PlainPublication {
 
 /// The body of an answer with 202, or why there is none.
 pub(super) type PlainAnswer = Result<Vec<u8>, Denial>;
+
+/// A publication counts once, however often it is asked for.
+fn count(receipt: &Receipt, shard: &Shard) {
+    if receipt.freshness == Freshness::New {
+        shard.meters.publications.increment();
+    }
+}
 
 fn now(shard: &Shard) -> Timestamp {
     Timestamp(u64::try_from(shard.clock.unix().as_millis()).unwrap_or(u64::MAX))
@@ -398,6 +414,17 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Denial> {
             Err(_) => Err(Denial::new(400, "Content-Type has octets that a media type has not")),
         },
     }
+}
+
+/// The origin of the page that a request comes from, unless it was served by this very host.
+fn foreign_origin(headers: &HeaderMap) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?;
+    let text = String::from_utf8_lossy(origin.as_bytes());
+    let authority = text.split_once("://").map(|(_, authority)| authority);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_own = authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
+    // It is repeated in a line of text.
+    (!is_own).then(|| text.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 
 fn is_chunked(value: &HeaderValue) -> bool {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
+use stentor_model::PublicationId;
 use stentor_wamp::codec::Serializer;
 use stentor_wamp::identity::Identity;
 use stentor_wamp::message::Payload;
@@ -327,33 +328,30 @@ impl PushService {
                     }
                 }
             }
+            Posted::Batch(_) if key.is_some() => {
+                let refusal = Refusal::new(RefusalKind::Malformed, "cannot stand for several publications at once");
+                Err(refusal.at("Idempotency-Key"))
+            }
             // Boxed, so that a single publication does not carry its state around.
             Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
         }
     }
 
     async fn publish_batch(&self, batch: &Batch<'_>, shard: &Rc<Shard>) -> Outcome {
-        let mut receivers = 0;
-        let mut items = Vec::with_capacity(batch.len());
+        let mut items = Items::default();
         for (place, item) in batch.submissions().enumerate() {
             // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
             if place % BATCH_TURN_ITEMS == BATCH_TURN_ITEMS - 1 {
                 tokio::task::yield_now().await;
             }
-            items.push(item.and_then(|submission| self.publish(submission, None, shard)));
+            // What goes past the log must not overtake what goes through it.
+            if item.as_ref().is_ok_and(|submission| !self.submitter.realm.is_logged(&submission.topic)) {
+                items.settle().await;
+            }
+            items.under_way.push(item.and_then(|submission| self.publish(submission, None, shard)));
         }
-        // All are on their way before the first is waited for, so that a log takes them together.
-        let mut outcomes = Vec::with_capacity(items.len());
-        for item in items {
-            outcomes.push(match item {
-                Ok(way) => way.arrived().await.map_err(|refusal| router_refusal(&refusal)).map(|published| {
-                    receivers += published.receivers;
-                    published.publication
-                }),
-                Err(refusal) => Err(refusal),
-            });
-        }
-        let items = outcomes;
+        items.settle().await;
+        let Items { settled: items, receivers, .. } = items;
         let refused = items.iter().filter(|item| item.is_err()).count();
         shard.meters.submissions_refused.add(refused as u64);
         let published = items.len() - refused;
@@ -390,6 +388,30 @@ fn ending(outcome: &Result<Outcome, Refusal>) -> Ending<'_> {
             Ending::Batch { published: *published, refused: *refused, receivers: *receivers }
         }
         Err(refusal) => Ending::Refused(refusal),
+    }
+}
+
+/// The items of a batch.
+#[derive(Default)]
+struct Items {
+    /// All of these are on their way before the first is waited for, so that a log takes them together.
+    under_way: Vec<Result<Way, Refusal>>,
+    settled: Vec<Result<PublicationId, Refusal>>,
+    receivers: usize,
+}
+
+impl Items {
+    /// Waits for those that are under way.
+    async fn settle(&mut self) {
+        for item in self.under_way.drain(..) {
+            self.settled.push(match item {
+                Ok(way) => way.arrived().await.map_err(|refusal| router_refusal(&refusal)).map(|published| {
+                    self.receivers += published.receivers;
+                    published.publication
+                }),
+                Err(refusal) => Err(refusal),
+            });
+        }
     }
 }
 

@@ -101,7 +101,13 @@ fn not_readable(allowed: &'static str) -> Reply {
 fn wants_stream(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.any(|list| {
-        list.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+        list.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_stream = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+            // RFC 9110, section 12.4.2: a weight of 0 means "not acceptable".
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            is_stream && weight.is_none_or(|weight| weight.trim().parse().is_ok_and(|weight: f32| weight > 0.0))
+        })
     })
 }
 

@@ -5,6 +5,7 @@
 //! sessions a publication of the hub has one argument: the value where the content is JSON, the text where it is text, and
 //! Base64 where it is neither; `kwargs` name its topic and content type.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stentor_model::SessionId;
 use stentor_store::{Content, Draft, Entry, IdempotencyKey, StoreError, Timestamp};
-use stentor_wamp::codec::Serializer;
+use stentor_wamp::codec::{self, Serializer};
 use stentor_wamp::identity::Identity;
 use stentor_wamp::message::Payload;
 use stentor_wamp::publish_options::Filter;
@@ -53,7 +54,8 @@ pub struct Bridge {
 /// The body of an event for those who do not speak WAMP.
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
-    topic: &'a str,
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     args: Option<&'a RawValue>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -172,7 +174,7 @@ fn draft(desk: &Desk, crosser: &Crosser) -> Result<Draft, Refusal> {
     let kept = serde_json::to_string(&KeptTerms::new(&crosser.uri, &crosser.terms));
     let raw = |octets: &Option<Bytes>| octets.as_deref().and_then(|octets| serde_json::from_slice(octets).ok());
     let (args, kwargs): (Option<Box<RawValue>>, _) = (raw(&crosser.payload.args), raw(&crosser.payload.kwargs));
-    let body = Body { topic: &crosser.uri, args: args.as_deref(), kwargs: kwargs.as_deref() };
+    let body = Body { topic: Cow::Borrowed(&crosser.uri), args: args.as_deref(), kwargs: kwargs.as_deref() };
     let body = serde_json::to_vec(&body).map_err(|_| unfit("the payload cannot be written in JSON"))?;
     Ok(Draft {
         topic: desk.of_store(&crosser.topic),
@@ -203,7 +205,10 @@ impl Desk {
         let kept = entry.content.extras.iter().find(|(name, _)| &**name == TERMS);
         match kept.map(|(_, text)| serde_json::from_str::<KeptTerms>(text)) {
             Some(Ok(kept)) => {
-                let Ok(body) = serde_json::from_slice::<Body<'_>>(&entry.content.body) else { return };
+                let body = match serde_json::from_slice::<Body<'_>>(&entry.content.body) {
+                    Ok(body) => body,
+                    Err(error) => return warn!(hub = self.name(), %error, "a bridged event cannot be read"),
+                };
                 let octets = |raw: Option<&'_ RawValue>| raw.map(|raw| raw.get().as_bytes().to_vec());
                 let (args, kwargs) = (octets(body.args), octets(body.kwargs));
                 let payload =
@@ -257,6 +262,8 @@ fn value(entry: &Entry) -> String {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if (kind == "application/json" || kind.ends_with("+json"))
         && let Ok(raw) = serde_json::from_slice::<&RawValue>(body)
+        // What other serializers cannot say would reach some sessions and not others.
+        && codec::transcode(Serializer::Json, Serializer::Msgpack, raw.get().as_bytes(), &mut Vec::new()).is_ok()
     {
         return raw.get().to_owned();
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use stentor_model::{Topic, WebhookId};
+use stentor_model::{Offset, Topic, WebhookId};
 use stentor_store::{DeadId, Hub as HubName, Store, StoreError};
 use stentor_websub::authenticator::Verdict;
 use stentor_websub::message::{Content, Fetch, FetchFault};
@@ -13,7 +13,7 @@ use stentor_websub::options::HubOptions;
 use stentor_websub::pace::Paces;
 use stentor_websub::request::Intent;
 use stentor_websub::subscription::{Action, Event, Intents};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admin::{AdminFault, DeadView, Numbers, SubscriptionView};
 use super::bridge::Bridge;
@@ -22,6 +22,7 @@ use super::line::Lines;
 use super::publish::PublishFault;
 use super::stream::Feeds;
 use crate::meter::Counter;
+use crate::realm::Rule;
 
 /// Commands that wait for the hub's thread. Behind it, whoever asks waits in its connection.
 pub(super) const COMMANDS_MAX: usize = 4096;
@@ -67,6 +68,10 @@ pub struct Hub {
     /// How fast each client asks for subscriptions.
     clients: Mutex<Paces<String>>,
     tallies: Tallies,
+    /// Which topics sessions of a realm have too.
+    bridged: Vec<Rule>,
+    /// Up to here they have them.
+    handed_out: watch::Sender<Offset>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -159,6 +164,8 @@ impl Hub {
             intents: Mutex::new(Intents::new(&options.websub, seed)),
             clients: Mutex::new(Paces::new(options.websub.limits.subscribe_rate_per_client_max)),
             tallies: Tallies::default(),
+            bridged: options.bridge.as_ref().map(|bridge| bridge.rules.clone()).unwrap_or_default(),
+            handed_out: watch::channel(Offset::START).0,
             commands,
         };
         Ok((Arc::new(hub), orders))
@@ -207,6 +214,22 @@ impl Hub {
     /// Ends the streams of all readers, before the node waits for its connections.
     pub fn end_streams(&self) {
         self.feeds.end();
+    }
+
+    /// Sessions have what the log has up to here.
+    pub(super) fn set_handed_out(&self, up_to: Offset) {
+        self.handed_out.send_if_modified(|known| up_to > std::mem::replace(known, up_to.max(*known)));
+    }
+
+    /// Waits until sessions have this publication, where they get those of its topic. Who publishes in a realm as soon as this
+    /// one is acknowledged must not overtake it.
+    pub(super) fn handed_out(&self, topic: &Topic, offset: Offset) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if *self.handed_out.borrow() >= offset || !self.bridged.iter().any(|rule| rule.uri(topic).is_some()) {
+            return None;
+        }
+        let mut handed_out = self.handed_out.subscribe();
+        // It ends with the hub only.
+        Some(async move { drop(handed_out.wait_for(|up_to| *up_to >= offset).await) })
     }
 
     pub(super) const fn tallies(&self) -> &Tallies {

@@ -76,18 +76,43 @@ fn likeness<'f>(topic: &'f Topic, fetch: &'f Fetch) -> [&'f [u8]; 5] {
 }
 
 /// A publication on its way into the log.
-#[derive(Debug)]
 pub(crate) struct Appending {
     hub: Arc<Hub>,
-    pending: Pending<Receipt>,
+    topic: Topic,
+    stage: Stage,
+}
+
+enum Stage {
+    /// It is not yet durable.
+    Stored(Pending<Receipt>),
+    /// It is, and sessions do not yet have it.
+    HandedOut(Receipt, Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl fmt::Debug for Appending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appending").field("topic", &self.topic).finish_non_exhaustive()
+    }
 }
 
 impl Future for Appending {
     type Output = Result<Receipt, PublishFault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.pending).poll(cx));
-        Poll::Ready(self.hub.appended(outcome))
+        let this = &mut *self;
+        loop {
+            match &mut this.stage {
+                Stage::Stored(pending) => {
+                    let outcome = ready!(Pin::new(pending).poll(cx));
+                    let receipt = this.hub.appended(outcome)?;
+                    match this.hub.handed_out(&this.topic, receipt.offset) {
+                        None => return Poll::Ready(Ok(receipt)),
+                        Some(wait) => this.stage = Stage::HandedOut(receipt, Box::pin(wait)),
+                    }
+                }
+                Stage::HandedOut(receipt, wait) => return wait.as_mut().poll(cx).map(|()| Ok(*receipt)),
+            }
+        }
     }
 }
 
@@ -126,12 +151,18 @@ impl Hub {
 
     /// Appends, and counts.
     pub(super) async fn append(&self, draft: Draft) -> Result<Receipt, PublishFault> {
-        self.appended(self.store().append(draft).await)
+        let topic = draft.topic.topic.clone();
+        let receipt = self.appended(self.store().append(draft).await)?;
+        if let Some(handed_out) = self.handed_out(&topic, receipt.offset) {
+            handed_out.await;
+        }
+        Ok(receipt)
     }
 
     /// The same; it is under way when this returns.
     pub(super) fn begin_append(self: &Arc<Self>, draft: Draft) -> Appending {
-        Appending { hub: Arc::clone(self), pending: self.store().append(draft) }
+        let topic = draft.topic.topic.clone();
+        Appending { hub: Arc::clone(self), topic, stage: Stage::Stored(self.store().append(draft)) }
     }
 
     /// Begins to publish content; it is under way when this returns. Only while nobody stands in the line of its topic.

@@ -130,9 +130,8 @@ impl Reader {
     /// When the log cannot be read.
     pub async fn next(&mut self) -> Result<Next, StoreError> {
         loop {
-            if *self.ended.borrow() {
-                return Ok(Next::End);
-            }
+            // Whoever reads gets what was acknowledged before the end.
+            let is_last = *self.ended.borrow();
             match &mut self.state {
                 State::Behind(page) => {
                     if let Some(entry) = page.next() {
@@ -140,14 +139,19 @@ impl Reader {
                         return Ok(Next::Entry(Arc::new(entry)));
                     }
                     let page = self.hub.store().read(&self.topic, self.at, ReadLimit::default()).await?;
+                    let is_all = page.entries.is_empty();
                     if self.take(page) {
                         return Ok(Next::Gap);
                     }
+                    if is_last && is_all {
+                        return Ok(Next::End);
+                    }
                 }
+                State::Live if is_last => self.state = State::Behind(Vec::new().into_iter()),
                 State::Live => {
                     let arrived = tokio::select! {
                         arrived = self.live.recv() => arrived,
-                        _ = self.ended.wait_for(|ended| *ended) => return Ok(Next::End),
+                        _ = self.ended.wait_for(|ended| *ended) => continue,
                     };
                     match arrived {
                         Ok(entry) if entry.offset <= self.at => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use ring::rand::{SecureRandom, SystemRandom};
 use stentor_delivery::Event;
-use stentor_model::{Offset, WebhookId};
+use stentor_model::{Epoch, Offset, WebhookId};
 use stentor_store::memory::Memory;
 use stentor_store::sqlite::Sqlite;
 use stentor_store::{Health, Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
@@ -113,7 +113,8 @@ impl Works {
         let fault = |error| StartFault::Store(file.clone(), error);
         let store: Arc<dyn Store> = match &settings.file {
             Some(path) => Arc::new(Sqlite::open(path, settings.limits).map_err(fault)?),
-            None => Arc::new(Memory::new(settings.limits)),
+            // An epoch of its own: what is in memory is another log after each start.
+            None => Arc::new(Memory::with_epoch(settings.limits, Epoch(dice().max(1)))),
         };
         let mut seats = Vec::new();
         for options in hubs {
@@ -190,12 +191,15 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
         desks.insert(name, desk);
     }
     let desks = Rc::new(desks);
+    tell_handed_out(&desks, start);
     task::spawn(&shard, follow(Arc::clone(&store), start, Rc::clone(&desks)));
     task::spawn(&shard, flush(Arc::clone(&store)));
     task::spawn(&shard, trim(Arc::clone(&store), Arc::clone(&clock)));
     // Ends when the node does, or is dropped.
     drop(stopped.wait_for(|stopped| *stopped).await);
     drain(&desks).await;
+    // Nobody hands anything out from here on.
+    tell_handed_out(&desks, Offset::new(u64::MAX));
     if let Err(error) = store.close().await {
         error!(%error, "the store was not closed in order; what was acknowledged is safe, some webhooks may be sent again");
     }
@@ -252,6 +256,14 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
             }
             at = entry.offset;
         }
+        tell_handed_out(&desks, at);
+    }
+}
+
+/// Tells those who wait for it that sessions have what the log has up to here.
+fn tell_handed_out(desks: &Desks, up_to: Offset) {
+    for desk in desks.values().filter(|desk| desk.outlet.is_some()) {
+        desk.hub.set_handed_out(up_to);
     }
 }
 

@@ -4,6 +4,9 @@
 //! The realm judges a publication when it comes and knows who may have it; what is between is the log's. This room does not
 //! know hubs: a publication goes into a queue, and comes back through [`Realm::distribute`](super::Realm::distribute).
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use stentor_model::{PublicationId, SessionId, Topic};
 use stentor_wamp::codec::OwnedPayload;
 use stentor_wamp::publish_options::Filter;
@@ -69,10 +72,16 @@ pub struct Terms {
 }
 
 impl Rule {
+    /// Whether the rule is about this URI.
+    #[must_use]
+    pub fn matches(&self, uri: &str) -> bool {
+        self.matching.matches(&self.uri, uri)
+    }
+
     /// The topic of a URI, if the rule is about it and a topic can be made of it.
     #[must_use]
     pub fn topic(&self, uri: &str) -> Option<Topic> {
-        if !self.matching.matches(&self.uri, uri) {
+        if !self.matches(uri) {
             return None;
         }
         address::topic(&self.template.replace(PLACEHOLDER, uri)).ok()
@@ -82,10 +91,13 @@ impl Rule {
     #[must_use]
     pub fn uri(&self, topic: &Topic) -> Option<String> {
         let uri = match self.template.split_once(PLACEHOLDER) {
-            None => self.uri.as_str(),
-            Some((before, after)) => topic.as_str().strip_prefix(before)?.strip_suffix(after)?,
+            None => Cow::Borrowed(self.uri.as_str()),
+            // A URL has letters of other alphabets encoded, and a URI as they are.
+            Some((before, after)) => {
+                percent_decode_str(topic.as_str().strip_prefix(before)?.strip_suffix(after)?).decode_utf8().ok()?
+            }
         };
-        (self.topic(uri).as_ref() == Some(topic)).then(|| uri.to_owned())
+        (self.topic(&uri).as_ref() == Some(topic)).then(|| uri.into_owned())
     }
 }
 
@@ -106,6 +118,9 @@ mod tests {
         let prefix = rule("com.x.", Match::Prefix, "https://e.org/t/{uri}?v=1");
         check(&prefix, "com.x.a", Some("https://e.org/t/com.x.a?v=1"));
         check(&prefix, "com.y", None);
+        check(&prefix, "com.x.größe", Some("https://e.org/t/com.x.gr%C3%B6%C3%9Fe?v=1"));
+        check(&prefix, "com.x.a\"b", Some("https://e.org/t/com.x.a\"b?v=1"));
+        check(&prefix, "com.x.a\\b", None);
         let exact = rule("com.x", Match::Exact, "https://e.org/x");
         check(&exact, "com.x", Some("https://e.org/x"));
         check(&exact, "com.x.a", None);

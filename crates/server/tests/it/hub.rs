@@ -766,3 +766,34 @@ async fn nobody_asks_faster_than_he_may() {
     assert_eq!(statuses.pop(), Some(429));
     assert!((10..=11).contains(&statuses.len()) && statuses.iter().all(|status| *status == 202), "{statuses:?}");
 }
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_post() {
+    let node = start(&hub(json!({"publish": {"cors": ["https://a.example"]}, "pings": ["https://example.com/"]})));
+    let own = "http://test".to_owned();
+    let raw = format!("/hub?topic={}", utf8_percent_encode(TOPIC, NON_ALPHANUMERIC));
+    let intent = form(&[("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", "http://127.0.0.1:9/")]);
+    let ping = form(&[("hub.mode", "publish"), ("hub.url", TOPIC)]);
+    let check = async |origin: Option<&str>, expected: [u16; 3]| {
+        let headers =
+            |kind| [Some(kind), origin.map(|origin| ("Origin", origin))].into_iter().flatten().collect::<Vec<_>>();
+        let published = send(&node, &raw, &headers(("Content-Type", "text/plain")), b"x").await;
+        let asked = send(&node, "/hub", &headers(FORM), intent.as_bytes()).await;
+        let pinged = send(&node, "/hub", &headers(FORM), ping.as_bytes()).await;
+        assert_eq!([published.status, asked.status, pinged.status], expected, "{origin:?} {}", published.text());
+        published
+    };
+    for foreign in ["https://evil.example", "null", "http://a.example"] {
+        let reply = check(Some(foreign), [403; 3]).await;
+        assert!(reply.text().contains(foreign) && reply.text().contains("cors"), "{}", reply.text());
+    }
+    check(None, [202, 202, 204]).await;
+    check(Some(&own), [202, 202, 204]).await;
+    let reply = check(Some("https://a.example"), [202, 202, 204]).await;
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://a.example"));
+    let mut http = node.http().await;
+    let asked = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")];
+    http.send(crate::http::head("OPTIONS", "/hub", &asked)).await;
+    let reply = http.reply().await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("https://a.example")));
+}

@@ -156,3 +156,72 @@ async fn a_batch_on_bridged_topics_is_answered_item_by_item() {
     assert_eq!(session.expect(36).await[4], json!([1]));
     assert_eq!(session.expect(36).await[4], json!([2]));
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_is_not_overtaken() {
+    let (node, other) = (start(&bridged()), "com.other");
+    let (mut reader, mut publisher) = (node.session().await, node.session().await);
+    reader.subscribe(URI).await;
+    reader.subscribe(other).await;
+    // On a bridged URI and beside it in turn, each when the one before was acknowledged.
+    for number in (0..120).step_by(2) {
+        match number % 6 {
+            0 => drop(publisher.publish(URI, json!([number])).await),
+            2 => drop(node.post("/push", &json!({"topic": URI, "args": [number]}).to_string()).await),
+            _ => drop(publish_at_hub(&node, "application/json", &number.to_string()).await),
+        }
+        let reply = node.post("/push", &json!({"topic": other, "args": [number + 1]}).to_string()).await;
+        assert_eq!(reply.status, 202);
+    }
+    let items: Vec<_> =
+        (120..160).map(|n| json!({"topic": if n % 2 == 0 { URI } else { other }, "args": [n]})).collect();
+    let reply = node.post("/push", &json!(items).to_string()).await;
+    assert!(reply.status < 300, "{}", reply.text());
+    for number in 0..160 {
+        assert_eq!(reader.expect(36).await[4], json!([number]));
+    }
+}
+
+#[tokio::test]
+async fn uris_of_all_letters_cross() {
+    let (node, receiver) = (start(&bridged()), Receiver::start().await);
+    // As others write it in a URL.
+    subscribe_to(&node, "https://example.com/topics/com.shop.gr%C3%B6%C3%9Fe", &receiver, &[]).await;
+    let mut session = node.session().await;
+    for uri in ["com.shop.größe", "com.shop.a\"b"] {
+        session.subscribe(uri).await;
+        let reply = node.post("/push", &json!({"topic": uri, "args": [uri]}).to_string()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        assert_eq!(session.expect(36).await[4], json!([uri]));
+    }
+    assert_eq!(body(&receiver.posts(1).await[0])["topic"], "com.shop.größe");
+    let target = "/hub?topic=https://example.com/topics/com.shop.gr%25C3%25B6%25C3%259Fe";
+    let reply = send(&node, target, &[("Content-Type", "text/plain")], b"back").await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    assert_eq!(session.expect(36).await[4], json!(["back"]));
+    // What no URL can be made of is refused, and does not go past the log.
+    let reply = node.post("/push", &json!({"topic": "com.shop.a\\b"}).to_string()).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("bridged"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn what_only_json_can_say_is_a_text_for_all() {
+    let node = start(&bridged());
+    let mut session = node.session().await;
+    session.subscribe(URI).await;
+    for content in ["\"\\ud800\"", "1e400"] {
+        publish_at_hub(&node, "application/json", content).await;
+        assert_eq!(session.expect(36).await[4], json!([content]));
+    }
+}
+
+#[tokio::test]
+async fn a_key_does_not_stand_for_a_batch() {
+    let node = start(&bridged());
+    let items = json!([{"topic": URI}, {"topic": URI}]).to_string();
+    let mut http = node.http().await;
+    let reply = http.post("/push", &[("Idempotency-Key", "k1")], items.as_bytes()).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("Idempotency-Key"), "{}", reply.text());
+}

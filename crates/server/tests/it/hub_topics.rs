@@ -149,3 +149,43 @@ async fn streams_end_with_the_node() {
     let (_, rest) = tokio::join!(node.running.stop(), stream.http.chunk());
     assert!(rest.is_empty());
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_before_the_end_is_streamed() {
+    let node = start(&readable());
+    let mut stream = Stream::open(&node, "/topics/news?lang=en", None).await;
+    for number in 0..50 {
+        publish(&node, "text/plain", number.to_string().as_bytes()).await;
+    }
+    let rest = async {
+        let mut text = String::new();
+        loop {
+            let chunk = stream.http.chunk().await;
+            if chunk.is_empty() {
+                return text;
+            }
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    let (_, text) = tokio::join!(node.running.stop(), rest);
+    assert_eq!(text.matches("\nid: ").count() + usize::from(text.starts_with("id: ")), 50, "{text}");
+}
+
+#[tokio::test]
+async fn what_is_in_memory_is_another_log_after_a_restart() {
+    let mut places = Vec::new();
+    for _ in 0..2 {
+        let node = start(&readable());
+        publish(&node, "text/plain", b"1").await;
+        places.push(get(&node, &[]).await.header("etag").unwrap().to_owned());
+    }
+    assert_ne!(places[0], places[1]);
+}
+
+#[tokio::test]
+async fn who_refuses_a_stream_gets_the_newest() {
+    let node = start(&readable());
+    publish(&node, "text/plain", b"1").await;
+    let reply = get(&node, &[("Accept", "text/event-stream;q=0, */*")]).await;
+    assert_eq!((reply.status, reply.text()), (200, "1"));
+}

@@ -43,6 +43,11 @@ pub(super) fn read(dict: &mut Dict<'_>, roster: &Roster) -> Option<Option<Bridge
         let Some(rule) = rule(item) else { continue };
         if rules.iter().any(|known| known.uri == rule.uri && known.matching == rule.matching) {
             item.fault("repeats the URI and match of a rule before it");
+            continue;
+        }
+        let realm = names.as_ref().map(|(realm, _)| realm);
+        if realm.is_some_and(|realm| !roster.bridge(realm, &rule.uri, rule.matching)) {
+            item.fault("repeats the URI and match of a rule of another hub: an event is in the log of one");
         }
         rules.push(rule);
     }

@@ -495,6 +495,20 @@ fn faults_of_publishing_and_bridges() {
         r#"{"uri": "a.*", "topic": "https://e.org/{uri}"}, {"uri": "a.", "match": "prefix", "topic": "https://e.org/b/{uri}"}"#,
         &["[1]: repeats the URI and match of a rule before it"],
     );
+    // Two hubs in one realm; other rules may overlap, and the first decides.
+    let of_hub = |name: &str, uri: &str| {
+        let rule = format!(r#"{{"uri": "{uri}", "topic": "https://e.org/{name}/{{uri}}"}}"#);
+        let options = format!(r#""hub_url": "https://e.org/{name}", "realm": "realm1", "role": "anonymous""#);
+        format!(r#""{name}": {{"type": "websub-hub", "options": {{{options}, "bridge": [{rule}]}}}}"#)
+    };
+    let hubs = |uri: &str| format!("{},{}", of_hub("g", "com.a.*"), of_hub("h", uri));
+    check_paths(
+        PUBLIC,
+        &hubs("com.a.*"),
+        &[".options.bridge[0]: repeats the URI and match of a rule of another hub: an event is in the log of one"],
+        "h",
+    );
+    check_paths(PUBLIC, &hubs("com.a.b.*"), &[], "h");
 }
 
 #[test]
