@@ -80,7 +80,8 @@ fn configure(connection: &Connection, role: Role) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     let Role::Writer(file_bytes_max) = role else {
-        connection.pragma_update(None, "cache_size", -8192)?;
+        // Two MiB: the system keeps the file in memory anyway, and what a reader has once read in passing it would keep for ever.
+        connection.pragma_update(None, "cache_size", -2048)?;
         return connection.pragma_update(None, "query_only", true);
     };
     if let Some(most) = file_bytes_max {
