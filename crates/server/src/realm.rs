@@ -186,20 +186,8 @@ impl Realm {
         Ok(Way::Logged(answer))
     }
 
-    /// Hands out a publication that was judged when it came.
+    /// Hands out a publication that was judged when it came. It is not counted here: whoever took it in knows whether that was done.
     pub fn distribute(
-        &self,
-        shard: &Shard,
-        publication: PublicationId,
-        topic: &str,
-        terms: &Terms,
-        payload: Payload<'_>,
-    ) -> usize {
-        shard.meters.publications.increment();
-        self.hand_out(shard, publication, topic, terms, payload)
-    }
-
-    fn hand_out(
         &self,
         shard: &Shard,
         publication: PublicationId,
@@ -218,7 +206,7 @@ impl Realm {
         deliver(&router.distribute(publication, topic, &terms.details, terms.without, filter), payload, shard)
     }
 
-    /// Publishes something that has its name already, and was counted when it got it.
+    /// Publishes something that has its name already, as [`distribute`](Self::distribute) does.
     ///
     /// # Errors
     /// As [`Realm::publish`].
@@ -232,7 +220,7 @@ impl Realm {
     ) -> Result<usize, Refusal> {
         let details = self.read().judge(by, topic, &PublishOptions::default())?;
         let terms = Terms { details, ..Terms::default() };
-        Ok(self.hand_out(shard, publication, topic, &terms, payload))
+        Ok(self.distribute(shard, publication, topic, &terms, payload))
     }
 
     /// Publishes to everybody who listens.

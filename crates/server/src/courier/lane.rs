@@ -413,18 +413,20 @@ mod tests {
 
     #[tokio::test]
     async fn one_notice_after_the_other_and_none_over_what_has_ended() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         let (here, mut there) = tokio::io::duplex(4096);
         let mut lane = Lane::new(here);
         for _ in 0..3 {
             assert!(lane.is_alive());
-            there.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-            // An answer that is there before it is asked for is nobody's.
-            assert!(!lane.is_alive());
-            (lane, there) = {
-                let (here, there) = tokio::io::duplex(4096);
-                (Lane::new(here), there)
-            };
+            there.write_all(answer).await.unwrap();
+            assert_eq!(told(&mut lane, b"hello").await, "200 - true Plain");
         }
+        // An answer that is there before it is asked for is nobody's.
+        there.write_all(answer).await.unwrap();
+        assert!(!lane.is_alive());
+        let (here, there) = tokio::io::duplex(4096);
+        lane = Lane::new(here);
+        assert!(lane.is_alive());
         drop(there);
         assert!(!lane.is_alive());
     }

@@ -213,6 +213,7 @@ impl Desk {
                 let (args, kwargs) = (octets(body.args), octets(body.kwargs));
                 let payload =
                     Payload { serializer: Serializer::Json, args: args.as_deref(), kwargs: kwargs.as_deref() };
+                self.shard.meters.publications.increment();
                 outlet.realm.distribute(&self.shard, entry.publication, &kept.uri, &kept.terms(), payload);
             }
             Some(Err(error)) => warn!(hub = self.name(), %error, "the terms of a bridged event cannot be read"),

@@ -1,7 +1,6 @@
 //! The courier against servers that follow a script: what goes over the wire, and what it makes of what comes back.
 
-use std::cell::{Cell, RefCell};
-use std::io;
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,29 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use rustls::RootCertStore;
-use stentor::courier::{Addresses, AnswerLimit, Courier, Notice, Options, Parcel, Resolve, Return, fetch};
-use stentor_websub::guard::{Guard, Reach};
+use stentor::courier::{Addresses, AnswerLimit, Courier, Options, Parcel, Resolve, Return, fetch};
+use stentor_websub::guard::Guard;
 use stentor_websub::message::{Fetch, FetchFault, FetchOutcome};
 use stentor_websub::options::FetchOptions;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
 
-use crate::house::{PATIENCE, soon};
-
-/// Long enough for everything that happens, short enough to wait for what does not.
-const BRIEF: Duration = Duration::from_millis(300);
-
-fn options() -> Options {
-    Options {
-        guard: Guard { reach: Reach::Private, ..Guard::default() },
-        connect_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        idle_per_host_max: 4,
-        user_agent: "stentor-test".to_owned(),
-        roots: Arc::new(RootCertStore::empty()),
-    }
-}
+use crate::house::PATIENCE;
+use crate::scripted::{Act, BRIEF, Server, here, ok, options, say, shown};
+use crate::webhooks::notice;
 
 fn parcel(url: &str) -> Parcel {
     Parcel {
@@ -43,149 +28,6 @@ fn parcel(url: &str) -> Parcel {
         timeout: PATIENCE,
         answer: AnswerLimit::Whole(1 << 20),
     }
-}
-
-fn notice(url: &str) -> Notice {
-    Notice {
-        url: url.into(),
-        shared_fields: Bytes::from_static(b"x-one: 1\r\ncontent-length: 5\r\n"),
-        own_fields: "x-two: a b\r\n".to_owned(),
-        body: Bytes::from_static(b"hello"),
-        timeout: PATIENCE,
-    }
-}
-
-/// The end of a request as one line, for tables.
-fn shown(result: &Return) -> String {
-    match result {
-        Return::Answered(answer) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
-        Return::NotSent(fault) => format!("not sent: {fault:?}"),
-        Return::NoAnswer(fault) => format!("no answer: {fault:?}"),
-        Return::TooLong => "too long".to_owned(),
-    }
-}
-
-/// What a server does with a request, one after the other, over all of its connections.
-#[derive(Clone)]
-enum Act {
-    /// Writes these octets once the request was read.
-    Say(Vec<u8>),
-    /// Writes and closes.
-    Last(Vec<u8>),
-    /// Closes with a reset once the request was read.
-    Reset,
-    /// Writes the first, then an octet of the second now and then.
-    Drip(&'static str),
-    /// Says nothing, and waits until the other side closes.
-    Hang,
-    /// Says it, and hangs up unasked as soon as told.
-    ThenEnd(Vec<u8>),
-}
-
-fn say(text: &str) -> Act {
-    Act::Say(text.into())
-}
-
-fn ok(body: &str) -> Act {
-    Act::Say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into())
-}
-
-/// What a server has seen.
-#[derive(Default)]
-struct Seen {
-    connections: Cell<usize>,
-    /// Of those, the ones that the other side closed.
-    ended: Cell<usize>,
-    requests: RefCell<Vec<String>>,
-}
-
-struct Server {
-    address: SocketAddr,
-    seen: Rc<Seen>,
-    changed: watch::Receiver<usize>,
-}
-
-impl Server {
-    async fn start(script: Vec<Act>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, changed) = watch::channel(0);
-        let seen = Rc::new(Seen::default());
-        let script = Rc::new(RefCell::new(script.into_iter()));
-        let (told, sender) = (Rc::clone(&seen), Rc::new(sender));
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                told.connections.set(told.connections.get() + 1);
-                let (told, script, sender) = (Rc::clone(&told), Rc::clone(&script), Rc::clone(&sender));
-                tokio::task::spawn_local(async move {
-                    let _ = play(stream, &script, &told).await;
-                    told.ended.set(told.ended.get() + 1);
-                    sender.send_modify(|ended| *ended += 1);
-                });
-            }
-        });
-        Self { address, seen, changed }
-    }
-
-    fn url(&self, target: &str) -> String {
-        format!("http://{}{target}", self.address)
-    }
-
-    /// Waits until so many connections have ended.
-    async fn ended(&mut self, number: usize) {
-        soon("connections to end", self.changed.wait_for(|ended| *ended >= number)).await.unwrap();
-    }
-}
-
-/// A whole request, or nothing at the end of the stream.
-async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<String>> {
-    let mut octets = Vec::new();
-    loop {
-        if let Some(head) = octets.windows(4).position(|four| four == b"\r\n\r\n") {
-            let text = String::from_utf8_lossy(&octets).into_owned();
-            let told = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if octets.len() >= head + 4 + told.map_or(0, |told| told.parse::<usize>().unwrap()) {
-                return Ok(Some(text));
-            }
-        }
-        if stream.read_buf(&mut octets).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-async fn play(mut stream: TcpStream, script: &RefCell<std::vec::IntoIter<Act>>, seen: &Seen) -> io::Result<()> {
-    while let Some(text) = request(&mut stream).await? {
-        seen.requests.borrow_mut().push(text);
-        let act = script.borrow_mut().next().expect("more requests than the script has");
-        match act {
-            Act::Say(octets) => stream.write_all(&octets).await?,
-            Act::Last(octets) => return stream.write_all(&octets).await,
-            Act::ThenEnd(octets) => {
-                stream.write_all(&octets).await?;
-                return stream.shutdown().await;
-            }
-            Act::Reset => {
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                return Ok(());
-            }
-            Act::Drip(head) => {
-                stream.write_all(head.as_bytes()).await?;
-                let mut pulse = tokio::time::interval(Duration::from_millis(20));
-                loop {
-                    pulse.tick().await;
-                    stream.write_all(b"x").await?;
-                }
-            }
-            Act::Hang => while stream.read_u8().await.is_ok() {},
-        }
-    }
-    Ok(())
-}
-
-/// A thread of its own, as the hub has it.
-async fn here<T>(future: impl Future<Output = T>) -> T {
-    tokio::task::LocalSet::new().run_until(future).await
 }
 
 #[tokio::test]
@@ -231,133 +73,6 @@ async fn check_act(act: Act, limit: AnswerLimit, expected: &str) {
     parcel.answer = limit;
     let courier = Courier::new(options());
     assert_eq!(shown(&courier.send(parcel).await), expected, "{limit:?}");
-}
-
-/// One webhook to a server that acts so, by the lane, and by hyper once the server has shown that it is elaborate; both end
-/// in the same way.
-async fn check_notice(act: Act, expected: &str) {
-    for warnings in [0, 1] {
-        let elaborate = Act::Last(b"HTTP/1.1 200 OK\r\n\r\nto the end".into());
-        let script: Vec<_> = std::iter::repeat_n(elaborate, warnings).chain([act.clone()]).collect();
-        let server = Server::start(script).await;
-        let courier = Courier::new(options());
-        for _ in 0..warnings {
-            assert_eq!(shown(&courier.notify(notice(&server.url("/"))).await), "200 ");
-        }
-        let mut notice = notice(&server.url("/"));
-        notice.timeout = if expected.contains("Timeout") { BRIEF } else { PATIENCE };
-        assert_eq!(shown(&courier.notify(notice).await), expected, "{warnings} elaborate answers before");
-        let requests = server.seen.requests.borrow();
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\nuser-agent: stentor-test\r\nx-one: 1\r\ncontent-length: 5\r\nx-two: a b\r\n\r\nhello",
-            server.address
-        );
-        assert!(requests.iter().all(|one| *one == request), "{requests:?}");
-    }
-}
-
-#[tokio::test]
-async fn webhooks_end_like_other_requests() {
-    here(async {
-        let head = |fields: &str| say(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
-        check_notice(Act::Reset, "no answer: Reset").await;
-        check_notice(Act::Last(Vec::new()), "no answer: Reset").await;
-        check_notice(Act::Hang, "no answer: Timeout").await;
-        check_notice(Act::Last(b"HTTP/1.1 200 OK\r\nConte".into()), "no answer: Reset").await;
-        // The status is known, and nothing else was wanted.
-        check_notice(Act::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".into()), "200 ").await;
-        check_notice(Act::Last(b"HTTP/1.0 202 \r\n\r\n".into()), "202 ").await;
-        check_notice(say("SSH-2.0-OpenSSH_9\r\n"), "no answer: Malformed").await;
-        check_notice(say("HTTP/1.1 99999 No\r\n\r\n"), "no answer: Malformed").await;
-        check_notice(head("Content-Length: 1\r\nContent-Length: 2\r\n"), "no answer: Malformed").await;
-        check_notice(head(&format!("X: {}\r\n", "x".repeat(70_000))), "no answer: Malformed").await;
-        check_notice(head(&"X: yyyyyyyyyyyyyyyyyyyy\r\n".repeat(5_000)), "no answer: Malformed").await;
-        check_notice(Act::Drip("HTTP/1.1 200 OK\r\nX: "), "no answer: Timeout").await;
-        check_notice(Act::Drip("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), "200 ").await;
-        check_notice(say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"), "204 ").await;
-        check_notice(say("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"), "302 ").await;
-        check_notice(ok(&"b".repeat(1 << 20)), "200 ").await;
-        check_notice(say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n"), "200 ").await;
-        check_notice(Act::Drip("HTTP/1.1 200 OK\r\n\r\n"), "200 ").await;
-    })
-    .await;
-}
-
-/// Webhooks, one after the other, and over how many connections they went.
-async fn check_lanes(script: Vec<Act>, connections: usize) {
-    let webhooks = script.len();
-    let server = Server::start(script).await;
-    let courier = Courier::new(options());
-    for _ in 0..webhooks {
-        let result = courier.notify(notice(&server.url("/"))).await;
-        assert!(matches!(result, Return::Answered(_)), "{}", shown(&result));
-    }
-    assert_eq!(server.seen.connections.get(), connections);
-}
-
-#[tokio::test]
-async fn webhooks_share_connections() {
-    here(async {
-        check_lanes(vec![ok(""); 3], 1).await;
-        check_lanes(vec![ok("short"); 3], 1).await;
-        check_lanes(vec![ok(&"x".repeat(60_000)), ok("")], 1).await;
-        check_lanes(vec![ok(&"x".repeat(70_000)), ok("")], 2).await;
-        check_lanes(vec![say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), ok("")], 2).await;
-        check_lanes(vec![Act::Last(b"HTTP/1.0 200 OK\r\n\r\n".into()), ok("")], 2).await;
-        // The end of such an answer has to be read, and hyper does that from then on, over one connection.
-        let pieces = say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n");
-        check_lanes(vec![pieces; 4], 2).await;
-        // Long ones have their own.
-        let server = Server::start(vec![ok(""); 4]).await;
-        let courier = Courier::new(options());
-        for length in [5, 70_000, 5, 70_000] {
-            let mut notice = notice(&server.url("/"));
-            notice.shared_fields = format!("content-length: {length}\r\n").into();
-            notice.body = vec![b'x'; length].into();
-            assert_eq!(shown(&courier.notify(notice).await), "200 ");
-        }
-        assert_eq!((server.seen.connections.get(), courier.idle()), (2, 2));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_lane_that_ended_while_idle_costs_nothing() {
-    here(async {
-        let said = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
-        let mut server = Server::start(vec![Act::ThenEnd(said), ok("again"), Act::Reset]).await;
-        let courier = Courier::new(options());
-        assert_eq!(shown(&courier.notify(notice(&server.url("/"))).await), "200 ");
-        server.ended(1).await;
-        assert_eq!(shown(&courier.notify(notice(&server.url("/"))).await), "200 ");
-        assert_eq!(server.seen.requests.borrow().len(), 2, "sent once each");
-        // What may have arrived is not sent twice.
-        assert_eq!(shown(&courier.notify(notice(&server.url("/"))).await), "no answer: Reset");
-        assert_eq!(server.seen.requests.borrow().len(), 3);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn idle_lanes_are_few_and_end() {
-    here(async {
-        let mut server = Server::start(vec![ok(""); 6]).await;
-        let courier =
-            Courier::new(Options { idle_timeout: Duration::from_millis(100), idle_per_host_max: 2, ..options() });
-        let url = server.url("/");
-        let all: Vec<_> = (0..6)
-            .map(|_| {
-                let (courier, url) = (courier.clone(), url.clone());
-                tokio::task::spawn_local(async move { shown(&courier.notify(notice(&url)).await) })
-            })
-            .collect();
-        for one in all {
-            assert_eq!(one.await.unwrap(), "200 ");
-        }
-        server.ended(6).await;
-        assert_eq!(courier.idle(), 0);
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod client;
 mod house;
 mod http;
 mod receiver;
+mod scripted;
 
 mod caller;
 mod cli;
@@ -53,3 +54,4 @@ mod turns;
 mod under_load;
 mod violations;
 mod watch;
+mod webhooks;
