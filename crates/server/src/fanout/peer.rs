@@ -201,15 +201,18 @@ impl SocketPeer {
         }
     }
 
-    /// Looks after pings and deadlines.
-    pub fn tick(self: &Arc<Self>, now: u32, shard: &Shard) {
+    fn is_late(&self, now: u32) -> bool {
         let deadline = self.deadline.load(Ordering::Relaxed);
-        let unheard = self.unheard.load(Ordering::Relaxed);
         // An answer to our GOODBYE may stand behind what has not been read.
-        if deadline != 0 && now >= deadline && !unheard {
-            self.set_deadline(0);
-            return self.outbox.close(CloseCause::HandshakeTimeout);
+        deadline != 0 && now >= deadline && !self.unheard.load(Ordering::Relaxed)
+    }
+
+    /// Looks after pings and deadlines, and says why the connection is to [end](Self::end).
+    pub fn tick(self: &Arc<Self>, now: u32, shard: &Shard) -> Option<CloseCause> {
+        if self.is_late(now) {
+            return Some(CloseCause::HandshakeTimeout);
         }
+        let unheard = self.unheard.load(Ordering::Relaxed);
         let outlet = match (self.outbox.take_progress(), self.outbox.is_blocked()) {
             (true, _) => Outlet::Moving,
             (false, true) => Outlet::Stuck,
@@ -218,16 +221,27 @@ impl SocketPeer {
         let heard = if unheard { now } else { self.heard.load(Ordering::Relaxed) };
         let look = Look { heard, outlet };
         let action = self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).handle(look, now);
-        match action {
-            None => {}
-            Some(keepalive::Action::Ping) => {
+        match action? {
+            keepalive::Action::Ping => {
                 let mut payload = [0_u8; frame::CONTROL_BYTES_MAX];
                 payload[..4].copy_from_slice(&now.to_be_bytes());
                 let length = self.agreement.ping_bytes.min(frame::CONTROL_BYTES_MAX);
                 self.push(frame::ping(&payload[..length]), shard);
+                None
             }
-            Some(keepalive::Action::GiveUp) => self.outbox.close(CloseCause::PingTimeout),
+            keepalive::Action::GiveUp => Some(CloseCause::PingTimeout),
         }
+    }
+
+    /// Ends the connection for what [`tick`](Self::tick) has found, unless what was late has come meanwhile.
+    pub fn end(&self, cause: CloseCause, now: u32) {
+        if cause == CloseCause::HandshakeTimeout {
+            if !self.is_late(now) {
+                return;
+            }
+            self.set_deadline(0);
+        }
+        self.outbox.close(cause);
     }
 }
 

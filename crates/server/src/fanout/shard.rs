@@ -31,6 +31,10 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// pings have their turn. An event for fifty thousand sessions would otherwise stop everything else for a quarter of a second.
 const FLUSHES_PER_TURN: usize = 256;
 
+/// Connections that one thread ends between two of its yields: a network that breaks down makes thousands of them late at the
+/// same time, and each takes some tens of microseconds.
+const ENDINGS_PER_TURN: usize = 32;
+
 /// What reaches one thread from all others: which of its outboxes wait for the end of its turn.
 ///
 /// The owner's thread does all the writing, so that an event for many is written by all threads at once, and what several
@@ -202,15 +206,28 @@ impl Shard {
         loop {
             beat.tick().await;
             let now = self.clock.ticks();
-            let sessions = self.sessions.borrow();
-            let mut waiting = 0;
-            for peer in sessions.values() {
-                peer.tick(now, &self);
-                waiting += peer.outbox.bytes();
+            for (place, (peer, cause)) in self.sweep(now).into_iter().enumerate() {
+                if place % ENDINGS_PER_TURN == ENDINGS_PER_TURN - 1 {
+                    tokio::task::yield_now().await;
+                }
+                peer.end(cause, now);
             }
-            // Here and not with each frame: a sum that every push and every write had to touch would cost each of them.
-            self.meters.outbox_bytes.set(waiting as u64);
         }
+    }
+
+    /// Looks at each session once, and says which are to end.
+    fn sweep(&self, now: u32) -> Vec<(Arc<SocketPeer>, CloseCause)> {
+        let mut waiting = 0;
+        let mut ends = Vec::new();
+        for peer in self.sessions.borrow().values() {
+            if let Some(cause) = peer.tick(now, self) {
+                ends.push((Arc::clone(peer), cause));
+            }
+            waiting += peer.outbox.bytes();
+        }
+        // Here and not with each frame: a sum that every push and every write had to touch would cost each of them.
+        self.meters.outbox_bytes.set(waiting as u64);
+        ends
     }
 
     /// Tells every connection of this thread that the node goes down.

@@ -201,7 +201,6 @@ impl Connection {
             (Ok(consumed), None) => match self.service.unfinished.settle(&mut self.share, self.decoder.held_bytes()) {
                 Some(()) => consumed,
                 None => {
-                    self.decoder.give_up();
                     let reason = "too much is held of unfinished messages; try again";
                     self.fail(Violation { code: CloseCode::TRY_AGAIN_LATER, reason });
                     octets.len()
@@ -220,6 +219,7 @@ impl Connection {
     }
 
     pub(super) fn fail(&mut self, violation: Violation) {
+        self.free_unfinished();
         self.shard.meters.closed.count(reason(violation.code));
         debug!(peer = self.talk.name(), %violation, "websocket violation");
         self.talk.leave();
@@ -327,8 +327,8 @@ impl Drop for Connection {
         // Also when the task panics or the runtime goes down: the router must not keep a session that nobody serves.
         self.talk.leave();
         self.forget_long();
+        self.free_unfinished();
         self.peer.outbox.push_last(None);
-        self.service.unfinished.settle(&mut self.share, 0).expect("giving back finds room");
         self.shard.forget(self.number);
         self.service.open.decrement();
     }

@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 
 use stentor_websocket::close::CloseCode;
 use stentor_websocket::closing::Reading;
-use stentor_websocket::decoder::{Progress, Violation, Whole, WholeSort};
+use stentor_websocket::decoder::{Progress, Remains, Violation, Whole, WholeSort};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, oneshot};
 
 use super::connection::{Connection, yield_turn};
-use super::reader::{Answer, LONG_BYTES, Parcel, Part, Reply, Waiting};
+use super::reader::{Answer, LONG_BYTES, Parcel, Part, Reply, Spent as Freed, Waiting};
 use crate::fanout::turnstile::{Spent, Ticket};
 
 /// The long message that is under way.
@@ -72,7 +72,8 @@ impl Connection {
         while self.is_held_up() || !matches!(self.long, Long::None) {
             if self.closing.reading() != Reading::Messages {
                 // After our Close messages mean nothing any more, and the peer's Close stands behind this one.
-                self.decoder.skip_long();
+                let remains = self.decoder.skip_long();
+                self.free_remains(remains);
                 drop(self.talk.take_rest());
                 self.forget_long();
                 break;
@@ -226,7 +227,22 @@ impl Connection {
 
     fn free(&self, parcel: Parcel) {
         if parcel.whole.octets.len() > LONG_BYTES {
-            self.service.reader.free(parcel);
+            self.service.reader.free(Freed::Parcel(parcel));
+        }
+    }
+
+    /// Gives back what is kept of a message that will not be finished: many sessions may end at once that have much of one.
+    pub(super) fn free_unfinished(&mut self) {
+        self.decoder.give_up();
+        let remains = self.decoder.take_remains();
+        self.free_remains(remains);
+        self.service.unfinished.settle(&mut self.share, 0).expect("giving back finds room");
+    }
+
+    fn free_remains(&mut self, remains: Option<Box<Remains>>) {
+        if let Some(remains) = remains {
+            let loan = self.service.unfinished.lend(&mut self.share);
+            self.service.reader.free(Freed::Remains(remains, loan));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use stentor_wamp::codec::batch::{self, BatchError, Budget, Turns};
 use stentor_wamp::codec::{Batching, DecodeError, Format, Lasting};
-use stentor_websocket::decoder::Whole;
+use stentor_websocket::decoder::{Remains, Whole};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::{debug, error};
 
@@ -91,8 +91,18 @@ pub(super) struct Reply {
 #[derive(Debug)]
 enum Job {
     Read { parcel: Parcel, part: Part, format: Format, reply: oneshot::Sender<Reply> },
-    Free(Parcel),
+    Free(Spent),
     Stop,
+}
+
+/// What is only to be freed.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nobody looks into it again")]
+pub(super) enum Spent {
+    /// A message that has been carried out.
+    Parcel(Parcel),
+    /// What came of one that never will be.
+    Remains(Box<Remains>, Loan),
 }
 
 /// Where long messages are brought.
@@ -128,9 +138,9 @@ impl Reader {
     }
 
     /// Has octets freed.
-    pub(super) fn free(&self, parcel: Parcel) {
+    pub(super) fn free(&self, spent: Spent) {
         // Where there is no room for it, it is freed here and now.
-        drop(self.jobs.try_send(Job::Free(parcel)));
+        drop(self.jobs.try_send(Job::Free(spent)));
     }
 }
 
@@ -170,7 +180,7 @@ fn run(mut waiting: mpsc::Receiver<Job>, meters: &Meters) {
                     }
                 }
             }
-            Job::Free(parcel) => drop(parcel),
+            Job::Free(spent) => drop(spent),
             Job::Stop => return,
         }
     }

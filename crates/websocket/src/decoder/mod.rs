@@ -190,8 +190,15 @@ enum Step {
     Long(Box<Inflation>, Content),
     /// A long message is whole, and its owner has not taken it yet.
     Whole(Box<Whole>),
-    Done,
+    /// The last word has been read; what is left of a long message is the owner's to take.
+    Done(Option<Box<Remains>>),
 }
+
+/// What was kept of a long message that nobody will finish. It has no use any more but its memory, and to give back sixteen
+/// mebioctets takes a millisecond or two, which the owner may want to spend elsewhere.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is only there to be freed")]
+pub struct Remains(Step, Option<Message>);
 
 /// A long message with octets of its own, so that it can be read elsewhere.
 #[derive(Debug, PartialEq, Eq)]
@@ -284,7 +291,7 @@ impl Decoder {
 
     /// Whether the last word has been read: a Close or a violation. `feed` consumes nothing from then on.
     pub fn is_done(&self) -> bool {
-        matches!(self.step, Step::Done)
+        matches!(self.step, Step::Done(_))
     }
 
     /// Octets of memory that an unfinished message takes, for an owner that bounds what all of its sessions take together.
@@ -292,6 +299,7 @@ impl Decoder {
         match &self.step {
             Step::Long(inflation, _) => inflation.held_bytes(),
             Step::Whole(whole) => whole.octets.capacity(),
+            Step::Done(_) => 0,
             _ => self.message.as_ref().map_or(0, |message| message.data.capacity()),
         }
     }
@@ -348,15 +356,22 @@ impl Decoder {
     }
 
     /// Forgets a long message, however far it has come, and goes on behind it.
-    pub fn skip_long(&mut self) {
-        if self.is_held_up() {
-            self.step = Step::Header(Scratch::default());
-        }
+    pub fn skip_long(&mut self) -> Option<Box<Remains>> {
+        let step = self.is_held_up().then(|| std::mem::replace(&mut self.step, Step::Header(Scratch::default())))?;
+        Some(Box::new(Remains(step, None)))
     }
 
     /// Gives up on the peer, as after a violation: what was kept is forgotten and nothing is consumed from now on.
     pub fn give_up(&mut self) {
         self.end();
+    }
+
+    /// Takes what is left of a long message after a violation or after giving up.
+    pub fn take_remains(&mut self) -> Option<Box<Remains>> {
+        match &mut self.step {
+            Step::Done(remains) => remains.take(),
+            _ => None,
+        }
     }
 
     /// Reads `input`, tells `on` what is complete and returns how many octets were consumed: all, unless `on` breaks or a
@@ -384,7 +399,7 @@ impl Decoder {
         let mut at = 0;
         loop {
             let mut frame = match &mut self.step {
-                Step::Done | Step::Long(..) | Step::Whole(_) => return Ok(at),
+                Step::Done(_) | Step::Long(..) | Step::Whole(_) => return Ok(at),
                 Step::Payload(frame) => *frame,
                 Step::Header(scratch) => {
                     let (frame, used) = scratch.read(&input[at..], &self.options, self.message.as_ref())?;
@@ -550,8 +565,12 @@ impl Decoder {
 
     /// Nothing is decoded any more, so nothing needs to be kept.
     fn end(&mut self) {
-        self.step = Step::Done;
-        self.message = None;
+        if self.is_done() {
+            return;
+        }
+        let is_long = self.held_bytes() > self.long_from;
+        let (step, message) = (std::mem::replace(&mut self.step, Step::Done(None)), self.message.take());
+        self.step = Step::Done(is_long.then(|| Box::new(Remains(step, message))));
         self.control = Vec::new();
     }
 }

@@ -373,7 +373,7 @@ fn long_messages_are_skipped() {
         let used = decoder.feed(&mut input, &mut inflater, |_| panic!("it is long")).unwrap();
         assert!(decoder.is_held_up() && decoder.held_bytes() >= 6);
         assert_eq!(decoder.feed(&mut input[used..], &mut inflater, |_| panic!("it is held up")), Ok(0));
-        decoder.skip_long();
+        assert!(decoder.skip_long().is_some() && decoder.skip_long().is_none());
         let mut got = Vec::new();
         let fed = decoder.feed(&mut input[used..], &mut inflater, |event| {
             got.push(Got::from(event));
@@ -381,6 +381,27 @@ fn long_messages_are_skipped() {
         });
         assert_eq!((fed, got), (Ok(input.len() - used), vec![text("short")]));
         assert!(!decoder.is_held_up() && decoder.take_whole().is_none());
+    }
+}
+
+#[test]
+fn what_is_left_of_long_messages_is_handed_over() {
+    let mut inflater = Inflater::new();
+    let half = &mask_frame(FIN | 2, &[b'x'; 100], KEY)[..60];
+    let broken = [&mask_frame(2, &[b'x'; 100], KEY)[..], &mask_frame(FIN | 2, b"a new one", KEY)].concat();
+    for (long_from, has_remains) in [(10, true), (usize::MAX, false)] {
+        let fresh = || Decoder::new(OPTIONS).with_long_messages_from(long_from);
+        let mut decoder = fresh();
+        assert_eq!(decoder.feed(&mut half.to_vec(), &mut inflater, |_| panic!("it is not whole")), Ok(60));
+        assert!(decoder.held_bytes() >= 50 && decoder.take_remains().is_none(), "it may still be finished");
+        decoder.give_up();
+        decoder.give_up();
+        assert_eq!((decoder.held_bytes(), decoder.take_remains().is_some()), (0, has_remains));
+        assert!(decoder.is_done() && decoder.take_remains().is_none());
+
+        let mut decoder = fresh();
+        assert!(decoder.feed(&mut broken.clone(), &mut inflater, |_| panic!("it is not whole")).is_err());
+        assert_eq!((decoder.held_bytes(), decoder.take_remains().is_some()), (0, has_remains));
     }
 }
 
