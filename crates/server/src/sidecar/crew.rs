@@ -308,8 +308,9 @@ impl Crew {
                             return;
                         }
                     };
-                    let status = hired.end().await;
+                    // Whoever was asking it has not run yet: the end is counted before it is heard of.
                     self.meters.function_workers_ended.increment();
+                    let status = hired.end().await;
                     let why = end.sentence();
                     warn!(hub, function, worker = number, status, why, "a worker of the authenticator is replaced");
                     backoff = backoff.min(BACKOFF_STARTED_MAX);
