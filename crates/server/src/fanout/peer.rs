@@ -300,3 +300,59 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_wamp::codec::Format;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn shard() -> std::rc::Rc<Shard> {
+        Shard::new(Arc::default(), Arc::new(Clock::default()), 7)
+    }
+
+    /// A peer that is asked after ten ticks of silence and given up after five more.
+    fn peer(shard: &Shard, deadline: u32) -> Arc<SocketPeer> {
+        let keepalive = keepalive::Policy { interval: 10, timeout: 5, sign: SignOfLife::Traffic };
+        let format = Format::ALL[0];
+        let agreement =
+            Agreement { format, window: None, fragment_bytes: 0, outbox_bytes_max: 1000, keepalive, ping_bytes: 4 };
+        SocketPeer::new(agreement, None, shard, deadline)
+    }
+
+    /// The first tick from `from` on at which the peer is to end, and why.
+    fn end(peer: &Arc<SocketPeer>, shard: &Shard, from: u32) -> Option<(u32, CloseCause)> {
+        (from..from + 100).find_map(|now| Some((now, peer.tick(now, shard)?)))
+    }
+
+    #[test]
+    fn whoever_is_not_read_is_not_given_up() {
+        let shard = shard();
+        let silent = peer(&shard, 0);
+        assert_eq!(end(&silent, &shard, 0), Some((15, CloseCause::PingTimeout)));
+        for at in [0, 12] {
+            // Before a ping, and while its answer is awaited.
+            let unread = peer(&shard, 0);
+            assert_eq!((0..at).find_map(|now| unread.tick(now, &shard)), None);
+            unread.stop_hearing();
+            assert_eq!(end(&unread, &shard, at), None);
+            unread.hear_again(at + 100);
+            assert_eq!(end(&unread, &shard, at + 100), Some((at + 115, CloseCause::PingTimeout)));
+        }
+    }
+
+    #[test]
+    fn whoever_is_late_ends_unless_it_has_come_meanwhile() {
+        let shard = shard();
+        let late = peer(&shard, 3);
+        assert_eq!((late.tick(2, &shard), late.tick(3, &shard)), (None, Some(CloseCause::HandshakeTimeout)));
+        late.set_deadline(0);
+        late.end(CloseCause::HandshakeTimeout, 3);
+        assert_eq!(late.outbox.take_cause(std::task::Waker::noop()), None, "it has joined");
+        late.set_deadline(4);
+        late.end(CloseCause::HandshakeTimeout, 4);
+        assert_eq!(late.outbox.take_cause(std::task::Waker::noop()), Some(CloseCause::HandshakeTimeout));
+        assert_eq!(late.tick(5, &shard), None, "once is enough");
+    }
+}
