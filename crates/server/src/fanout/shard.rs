@@ -14,6 +14,7 @@ use std::time::Duration;
 use stentor_model::PublicationId;
 use stentor_websocket::deflate::{Deflater, Inflater};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use super::outbox::{CloseCause, Pushed};
 use super::peer::SocketPeer;
@@ -30,6 +31,12 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Outboxes that one thread flushes between two of its yields: some milliseconds' worth of writing, after which requests and
 /// pings have their turn. An event for fifty thousand sessions would otherwise stop everything else for a quarter of a second.
 const FLUSHES_PER_TURN: usize = 256;
+
+/// A turn that writes to so many sockets, which takes a millisecond, is followed by a rest.
+const LONG_TURN: usize = 128;
+
+/// The longest rest: far below what a reader notices, and time enough for whoever publishes to hear of the turn before.
+const REST_MAX: Duration = Duration::from_millis(2);
 
 /// Connections that one thread ends between two of its yields: a network that breaks down makes thousands of them late at the
 /// same time, and each takes some tens of microseconds.
@@ -98,6 +105,13 @@ impl std::fmt::Debug for Shard {
     }
 }
 
+/// How long a thread rests after a turn that wrote to so many sockets and took so long. What is published meanwhile joins the
+/// next one: to write to a thousand sockets takes milliseconds, and for twenty events hardly more than for one. Where events
+/// come one by one, the rest is over before the next one is there.
+fn rest(sockets: usize, took: Duration) -> Duration {
+    if sockets < LONG_TURN { Duration::ZERO } else { took.min(REST_MAX) }
+}
+
 impl Shard {
     /// A thread without connections.
     #[must_use]
@@ -162,8 +176,12 @@ impl Shard {
     /// Flushes at the end of each turn, for ever.
     pub async fn flush_turns(self: Rc<Self>) {
         let mut turn = Vec::new();
+        let mut rest_until = Instant::now();
         loop {
             self.turn.work.notified().await;
+            if Instant::now() < rest_until {
+                tokio::time::sleep_until(rest_until).await;
+            }
             // Yielding lets the runtime look at its sockets once, so that requests which are here already join in.
             tokio::task::yield_now().await;
             self.working.set(false);
@@ -173,12 +191,14 @@ impl Shard {
             }
             turn.append(&mut self.dirty.borrow_mut());
             turn.append(&mut self.turn.dirty());
+            let begin = Instant::now();
             for (place, peer) in turn.iter().enumerate() {
                 if place % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
                     tokio::task::yield_now().await;
                 }
                 peer.end_turn();
             }
+            rest_until = Instant::now() + rest(turn.len(), begin.elapsed());
             turn.clear();
         }
     }
@@ -252,5 +272,22 @@ impl Shard {
     /// How many connections this thread looks after.
     pub fn session_count(&self) -> usize {
         self.sessions.borrow().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_are_short_and_follow_long_turns_only() {
+        let check = |sockets, took, expected| {
+            assert_eq!(rest(sockets, Duration::from_micros(took)), Duration::from_micros(expected));
+        };
+        check(0, 0, 0);
+        // Somebody else had the processor.
+        check(127, 20_000, 0);
+        check(128, 1500, 1500);
+        check(50_000, 400_000, 2000);
     }
 }
