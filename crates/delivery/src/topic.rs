@@ -17,8 +17,12 @@ pub(crate) struct TopicEntry {
     /// between) or after it.
     pub(crate) idle: List,
     pub(crate) live: Offset,
-    /// The newest announced place. Before anything was announced, `live` may lie behind it: at a cursor.
+    /// The newest place where something is known to be, announced or read. Before anything was announced, `live` may lie
+    /// behind it: at a cursor.
     pub(crate) hint: Offset,
+    /// A read ended at `hint` because it was full, so there may be more behind it. It is not known where: that the log ends
+    /// there says nothing about what comes to stand behind it later.
+    pub(crate) may_go_on: bool,
     /// The read for the live end, or [`NONE`].
     pub(crate) live_fetch: u32,
     pub(crate) webhooks: u32,
@@ -49,12 +53,41 @@ impl TopicEntry {
             idle: List::default(),
             live: Offset::START,
             hint: Offset::START,
+            may_go_on: false,
             live_fetch: NONE,
             webhooks: 0,
             fetches: 0,
             wants: BTreeMap::new(),
             windows: Vec::new(),
         }
+    }
+
+    /// Something is at `offset`. True when that is news.
+    pub(crate) fn announced(&mut self, offset: Offset) -> bool {
+        let is_news = offset > self.hint;
+        if is_news {
+            self.hint = offset;
+            self.may_go_on = false;
+        }
+        is_news
+    }
+
+    /// A read brought all publications after `after` up to the last of them, and `is_full` when there may be more.
+    pub(crate) fn was_read(&mut self, after: Offset, offsets: &[Offset], is_full: bool) {
+        match offsets.last() {
+            Some(&last) if last >= self.hint => {
+                self.hint = last;
+                self.may_go_on = is_full;
+            }
+            // Just there nothing more is. A read from further behind, for somebody who came with a later cursor, says nothing.
+            None if after == self.hint => self.may_go_on = false,
+            _ => {}
+        }
+    }
+
+    /// Whether there is something after that place, as far as one can know without a read.
+    pub(crate) fn goes_on_after(&self, place: Offset) -> bool {
+        place < self.hint || place == self.hint && self.may_go_on
     }
 
     /// The publication after that place, when it is known.

@@ -45,17 +45,15 @@ impl Engine {
 
     /// There is something at `offset`.
     pub(super) fn announce(&mut self, topic: u32, offset: Offset) {
-        let entry = &mut self.topics[topic];
-        if offset > entry.hint {
-            entry.hint = offset;
+        if self.topics[topic].announced(offset) {
             self.rouse(topic);
         }
     }
 
-    /// Sees to it that the live end is read when something was announced and somebody waits there.
+    /// Sees to it that the live end is read when there may be something and somebody waits there.
     fn rouse(&mut self, topic: u32) {
         let entry = &self.topics[topic];
-        if !entry.idle.is_empty() && entry.hint > entry.live && entry.live_fetch == NONE {
+        if !entry.idle.is_empty() && entry.goes_on_after(entry.live) && entry.live_fetch == NONE {
             let fetch = self.queue_fetch(topic, Goal::Live);
             self.topics[topic].live_fetch = fetch;
         }
@@ -73,10 +71,10 @@ impl Engine {
         let topic = &self.topics[webhook.topic];
         if let Some(offset) = topic.next(webhook.cursor) {
             self.line_up(at, Head::new(offset, Errand::InOrder));
-        } else if webhook.cursor >= topic.hint {
-            self.idle(at);
-        } else {
+        } else if topic.goes_on_after(webhook.cursor) {
             self.want(at);
+        } else {
+            self.idle(at);
         }
     }
 
@@ -174,14 +172,8 @@ impl Engine {
         let list = self.finish_fetch(key.index);
         let (windows_max, offsets_max) = (self.options.windows_max, self.options.window_offsets_max);
         let entry = &mut self.topics[topic];
-        if let Some(&last) = offsets.last() {
-            entry.hint = entry.hint.max(match reach {
-                Reach::Tail => last,
-                // Not a place, only a bound: what is there lies beyond the last.
-                Reach::More => Offset::new(last.get().saturating_add(1)),
-            });
-            entry.remember(after, offsets, windows_max, offsets_max);
-        }
+        entry.was_read(after, offsets, reach == Reach::More);
+        entry.remember(after, offsets, windows_max, offsets_max);
         match list {
             None => self.serve_live(topic, offsets, reach, asked_hint),
             Some(list) => self.serve(topic, list, offsets, asked_hint),

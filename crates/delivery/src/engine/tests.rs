@@ -74,7 +74,8 @@ impl Scene {
         }
         let log = self.logs.get(topic.as_str()).cloned().unwrap_or_default();
         let rest: Vec<Offset> = log.into_iter().filter(|&raw| raw > after.get()).map(Offset::new).collect();
-        let reach = if rest.len() > limit { Reach::More } else { Reach::Tail };
+        // A store that gave as much as it may does not know whether that was the end.
+        let reach = if rest.len() >= limit { Reach::More } else { Reach::Tail };
         self.tell(Event::Fetched { key, offsets: rest.into_iter().take(limit).collect(), reach });
     }
 
@@ -494,6 +495,31 @@ fn pages_follow_one_another() {
         scene.answer(1, OK);
     }
     scene.check_flights("");
+}
+
+#[test]
+fn a_full_page_at_the_end_hides_nothing_that_comes_behind_it() {
+    // After a restart: one subscriber is behind by as much as one read brings, another one is not.
+    for count in [1, 3, 6] {
+        let mut scene = Scene::new(Options { page_publications_max: count as usize, ..Options::default() });
+        scene.logs.insert("t".to_owned(), (1..=count).collect());
+        scene.enrol(1, "t", "h", 0, None, None);
+        scene.enrol(2, "t", "h", count, None, None);
+        for n in 1..=count {
+            scene.check_flights(&format!("1:{n}#1"));
+            scene.answer(1, OK);
+        }
+        for n in count + 1..count + 4 {
+            scene.append("t", n);
+            let mut sent: Vec<_> =
+                scene.flights.iter().map(|attempt| (attempt.webhook.0, attempt.offset.get())).collect();
+            sent.sort_unstable();
+            assert_eq!(sent, [(1, n), (2, n)], "after a page of {count}");
+            scene.answer(2, OK);
+            scene.answer(1, OK);
+        }
+        scene.check_flights("");
+    }
 }
 
 #[test]

@@ -593,6 +593,36 @@ async fn a_restart_loses_nothing() {
     assert!(posts.last().unwrap().header("x-hub-signature").is_some());
 }
 
+/// A read of the log brings a hundred publications, or half a mebioctet: the last page of a backlog may be as long.
+#[tokio::test]
+async fn nothing_behind_a_backlog_is_lost() {
+    for (count, octets) in [(100, 10), (1, 600_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let receiver = Receiver::start().await;
+        let mut config = hub(json!({}));
+        config["store"] = json!({"type": "sqlite", "path": dir.path().join("store.sqlite").to_str().unwrap()});
+        let node = start(&config);
+        subscribe(&node, &receiver, &[]).await;
+        receiver.behave(|_, _| Say::Status(503, String::new()));
+        let backlog: Vec<String> = (0..count).map(|at| format!("{at} {}", "x".repeat(octets))).collect();
+        for text in &backlog {
+            publish(&node, text).await;
+        }
+        receiver.posts(1).await;
+        node.running.stop().await;
+        let before = receiver.posts(1).await.len();
+        receiver.behave(polite);
+        let node = start(&config);
+        let caught_up = receiver.posts(before + count).await;
+        assert!(texts(&caught_up[before..]).iter().eq(&backlog));
+        for text in ["next", "one more"] {
+            publish(&node, text).await;
+        }
+        let posts = receiver.posts(before + count + 2).await;
+        assert_eq!(texts(&posts[before + count..]), ["next", "one more"]);
+    }
+}
+
 #[tokio::test]
 async fn many_topics_and_receivers_each_keep_their_order() {
     let node = start(&hub(json!({})));

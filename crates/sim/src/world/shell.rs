@@ -70,8 +70,11 @@ impl World<'_> {
             Event::FetchFailed { key }
         } else {
             let rest = self.disk.after(topic, after);
-            let reach = if rest.len() > limit { Reach::More } else { Reach::Tail };
-            Event::Fetched { key, offsets: rest.iter().take(limit).copied().map(Offset::new).collect(), reach }
+            // A page is full by its number or by its octets, and a full one may be the last: who reads it cannot tell.
+            let full = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=limit) } else { limit };
+            let may_be_more = rest.len() > full || rest.len() == full && self.dice.bool();
+            let reach = if may_be_more { Reach::More } else { Reach::Tail };
+            Event::Fetched { key, offsets: rest.iter().take(full).copied().map(Offset::new).collect(), reach }
         };
         self.after(wait, Happening::Tell { life: self.life, event });
     }
