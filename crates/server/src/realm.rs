@@ -78,6 +78,12 @@ pub struct Published {
     pub receivers: usize,
 }
 
+/// What a message took beyond being read, in octets of messages that would take as long. It counts towards the turn of its
+/// connection: the words "search all that is retained" are short, and the search is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Effort(pub usize);
+
 /// The sender of a message broke the protocol; the sentence says how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
@@ -267,7 +273,7 @@ impl Realm {
         drop(perform(&mut router, out, shard));
     }
 
-    /// Takes what an established session asks for.
+    /// Takes what an established session asks for. Publishing counts as reading does.
     ///
     /// # Errors
     /// When the message breaks the protocol.
@@ -277,10 +283,10 @@ impl Realm {
         message: ClientMessage<'_>,
         subscriptions_max: usize,
         shard: &Rc<Shard>,
-    ) -> Result<(), Violation> {
+    ) -> Result<Effort, Violation> {
         if let ClientMessage::Publish { request, options, topic, payload } = message {
             self.handle_publish(from, request, &options, &topic, payload, shard);
-            return Ok(());
+            return Ok(Effort::default());
         }
         let now = match &message {
             ClientMessage::Subscribe { .. } => shard.clock.display(),
@@ -381,8 +387,9 @@ fn deliver(fanout: &Fanout<'_, Peer>, payload: Payload<'_>, shard: &Shard) -> us
 }
 
 /// Does what the router says, in its order, while its lock is held.
-fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Shard) -> Result<(), Violation> {
+fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Shard) -> Result<Effort, Violation> {
     let mut outcome = Ok(());
+    let mut effort = 0;
     for action in actions {
         match action {
             Action::Send { to, message } => send_or_refuse(&to, &message, shard),
@@ -390,18 +397,20 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
                 if to.peer.send(&message, shard).is_err() {
                     let mut more = Vec::new();
                     router.undeliverable(to.session, invocation, &mut more);
-                    outcome = outcome.and(perform(router, more, shard));
+                    outcome = outcome.and(perform(router, more, shard).map(|Effort(more)| effort += more));
                 }
             }
             Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
             Action::Result { to, request, value } => {
                 let payload = own_payload(&[value]);
+                // The router's own answers are long where it looked at much: lists of all that there is.
+                effort += payload.args.as_ref().map_or(0, bytes::Bytes::len);
                 let message = RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() };
                 send_or_refuse(&to, &message, shard);
             }
             Action::Retained { to, subscription } => {
                 // An event that has no equal in this serializer is counted, as in every fan-out.
-                router.retained(&to, subscription, &mut |event| match to.peer.send(&event, shard) {
+                effort += router.retained(&to, subscription, &mut |event| match to.peer.send(&event, shard) {
                     Ok(Pushed::Closed | Pushed::Overflow) => ControlFlow::Break(()),
                     Ok(_) | Err(_) => ControlFlow::Continue(()),
                 });
@@ -418,7 +427,7 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
             Action::Violation(sentence) => outcome = Err(Violation(sentence)),
         }
     }
-    outcome
+    outcome.map(|()| Effort(effort))
 }
 
 /// Sends a message. Whoever waits for an answer that has no equal in its serializer gets an ERROR in its place; an ERROR

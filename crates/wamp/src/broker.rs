@@ -3,24 +3,23 @@
 //! It knows nothing of permissions or of how an event is written. A subscription is one (topic, match) pair whatever the
 //! number of its subscribers, so its EVENT can be encoded once for all of them.
 
+mod retained;
+
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use retained::RetainedTopics;
+pub use retained::{FOUND_BYTES_MIN, LOOK_BYTES, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
 use stentor_model::{PublicationId, SessionId, SubscriptionId};
 
 use crate::codec::OwnedPayload;
-use crate::identity::{Identity, Member};
+use crate::identity::Member;
 use crate::message::Payload;
 use crate::pattern::PatternIndex;
 use crate::publish_options::Filter;
 use crate::uri::Match;
 use crate::value::Dict;
-
-/// Topics with a retained event. Publishers choose topics freely, so without a bound they could fill the memory.
-pub const RETAINED_TOPICS_MAX: usize = 100_000;
-
-/// Octets of all retained events together: topics, payloads and lists of receivers. For the same reason.
-pub const RETAINED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One (topic, match) pair that somebody subscribed to.
 #[derive(Debug)]
@@ -91,47 +90,13 @@ pub enum Left {
     NotHeld,
 }
 
-/// The last event of a topic.
-#[derive(Debug)]
-pub struct Retained {
-    /// Its publication.
-    pub publication: PublicationId,
-    /// Its details, without those that depend on the subscription.
-    pub details: Dict,
-    /// Its payload.
-    pub payload: OwnedPayload,
-    /// Who may receive it.
-    pub filter: Option<Box<Filter>>,
-}
-
-impl Retained {
-    /// Whether a new subscriber may have it.
-    #[must_use]
-    pub fn admits(&self, who: &Identity) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.admits(who))
-    }
-
-    /// What keeping the event takes, as far as a publisher can drive it.
-    fn bytes(&self, topic: &str) -> usize {
-        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-        let payload = self.payload.as_payload();
-        let filter = self.filter.as_ref().map_or(0, |filter| filter.bytes());
-        topic.len() + length(payload.args) + length(payload.kwargs) + filter
-    }
-}
-
-/// Why an event is not retained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetentionFull;
-
 /// The broker of one realm.
 #[derive(Debug)]
 pub struct Broker<P> {
     index: PatternIndex<Subscription<P>>,
     places: HashMap<SubscriptionId, (Match, Arc<str>)>,
     next: SubscriptionId,
-    retained: HashMap<Box<str>, Retained>,
-    retained_bytes: usize,
+    retained: RetainedTopics,
 }
 
 impl<P> Default for Broker<P> {
@@ -140,8 +105,7 @@ impl<P> Default for Broker<P> {
             index: PatternIndex::default(),
             places: HashMap::new(),
             next: SubscriptionId::FIRST,
-            retained: HashMap::new(),
-            retained_bytes: 0,
+            retained: RetainedTopics::default(),
         }
     }
 }
@@ -224,31 +188,23 @@ impl<P: Clone> Broker<P> {
     /// # Errors
     /// When [`RETAINED_TOPICS_MAX`] or [`RETAINED_BYTES_MAX`] would be passed; nothing changes then.
     pub fn retain(&mut self, topic: &str, event: Retained) -> Result<(), RetentionFull> {
-        let old = self.retained.get(topic).map(|old| old.bytes(topic));
-        let bytes = self.retained_bytes - old.unwrap_or(0) + event.bytes(topic);
-        if bytes > RETAINED_BYTES_MAX || (old.is_none() && self.retained.len() >= RETAINED_TOPICS_MAX) {
-            return Err(RetentionFull);
-        }
-        self.retained_bytes = bytes;
-        self.retained.insert(topic.into(), event);
-        Ok(())
+        self.retained.retain(topic, event)
     }
 
     /// Keeps nothing for a topic any more.
     pub fn forget(&mut self, topic: &str) {
-        if let Some(old) = self.retained.remove(topic) {
-            self.retained_bytes -= old.bytes(topic);
-        }
+        self.retained.forget(topic);
     }
 
-    /// The retained events of the topics that a subscription covers.
-    pub fn retained<'a>(&'a self, uri: &'a str, matching: Match) -> impl Iterator<Item = (&'a str, &'a Retained)> {
-        let exact = (matching == Match::Exact).then(|| self.retained.get_key_value(uri)).flatten();
-        let rest = (matching != Match::Exact)
-            .then(|| self.retained.iter().filter(move |(topic, _)| matching.matches(uri, topic)))
-            .into_iter()
-            .flatten();
-        exact.into_iter().chain(rest).map(|(topic, event)| (&**topic, event))
+    /// Calls `found` for the retained events of the topics that a subscription covers, until it breaks. Returns what that
+    /// took, in octets of messages that would take as long.
+    pub fn each_retained<'a>(
+        &'a self,
+        uri: &str,
+        matching: Match,
+        found: &mut impl FnMut(&'a str, &'a Retained) -> ControlFlow<()>,
+    ) -> usize {
+        self.retained.each_match(uri, matching, found)
     }
 }
 

@@ -143,15 +143,14 @@ impl<P: Clone> Dealer<P> {
         Some(id)
     }
 
-    /// Takes a registration away from the session that holds it; false when the session does not.
-    pub fn unregister(&mut self, session: SessionId, id: RegistrationId) -> bool {
-        let Some(name) = self.names.get(&id) else { return false };
+    /// Takes a registration away from the session that holds it, and returns its procedure; nothing when the session does not.
+    pub fn unregister(&mut self, session: SessionId, id: RegistrationId) -> Option<Arc<str>> {
+        let name = self.names.get(&id)?;
         if self.procedures.get(name).is_none_or(|held| held.callee.session != session) {
-            return false;
+            return None;
         }
         self.procedures.remove(name);
-        self.names.remove(&id);
-        true
+        self.names.remove(&id)
     }
 
     /// Whether nothing is left of any session.
@@ -234,7 +233,8 @@ impl<P: Clone> Dealer<P> {
         registrations: &[RegistrationId],
         member_of: impl Fn(SessionId) -> Option<Member<P>>,
     ) -> Departure<P> {
-        let registrations: Vec<_> = registrations.iter().copied().filter(|&id| self.unregister(session, id)).collect();
+        let registrations: Vec<_> =
+            registrations.iter().copied().filter(|&id| self.unregister(session, id).is_some()).collect();
         let mut orphans = Vec::new();
         if let Some(state) = self.callees.remove(&session) {
             for pending in state.pending.into_values() {

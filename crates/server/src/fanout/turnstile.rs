@@ -85,7 +85,7 @@ impl Turnstile {
     }
 
     /// The next one goes on; false when nobody waits.
-    pub(crate) fn admit(&self) -> bool {
+    pub fn admit(&self) -> bool {
         let mut queue = self.queue();
         queue.spent = 0;
         let next = queue.waiting.pop_front();

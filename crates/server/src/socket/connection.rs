@@ -31,7 +31,7 @@ use crate::meter::Reason;
 const READS_PER_TURN: usize = 4;
 
 /// Octets of messages in one turn, save the last one of them, which may be nearly as long. Compression makes a thousand times as much
-/// of what is read, and lists of this length take a millisecond.
+/// of what is read, and lists of this length take a millisecond. What messages take beyond being read counts like octets.
 const MESSAGE_BYTES_PER_TURN: usize = 128 * 1024;
 
 /// What the shortest message counts for: 256 of them are a turn too.
@@ -60,7 +60,7 @@ pub struct Connection {
     number: u64,
     /// Octets that came together with the handshake, or that are left for the next turn.
     leftover: bytes::Bytes,
-    /// Octets of messages in this turn.
+    /// Octets of messages in this turn, and what else they took.
     pub(super) spent: usize,
     /// The long message that is under way.
     pub(super) long: Long,
@@ -176,9 +176,13 @@ impl Connection {
         let mut ending = None;
         let reading = self.closing.reading();
         let spent = &mut self.spent;
+        let mut effort = 0;
         let outcome = self.decoder.feed(octets, &mut inflater, |event| {
             *spent += weight(&event);
-            match self.talk.event(event, reading) {
+            let end = self.talk.event(event, reading);
+            let took = self.talk.take_effort();
+            (*spent, effort) = (*spent + took, effort + took);
+            match end {
                 None if *spent < MESSAGE_BYTES_PER_TURN && !self.talk.has_rest() => ControlFlow::Continue(()),
                 None => ControlFlow::Break(()),
                 Some(end) => {
@@ -188,6 +192,9 @@ impl Connection {
             }
         });
         drop(inflater);
+        if self.spent >= MESSAGE_BYTES_PER_TURN && effort >= self.spent / 2 {
+            self.rest();
+        }
         if !self.admitted && self.talk.is_admitted() {
             self.admitted = true;
             let habits = &self.service.habits;

@@ -30,6 +30,9 @@ pub(super) enum Long {
     Away(oneshot::Receiver<Reply>, Turns),
     /// It is a batch, and is carried out.
     Carries(Box<Carriage>),
+    /// There is none, but short ones took long. What comes next waits at the turnstile: else a hundred connections, each with a
+    /// turn of its own, would keep everybody waiting for as long as one that has no turns.
+    Rests(Option<Ticket>),
 }
 
 /// Where the messages of the turns stand that are left.
@@ -40,6 +43,8 @@ type Turns = Box<std::vec::IntoIter<Range<usize>>>;
 pub(super) struct Carriage {
     parcel: Parcel,
     turns: Turns,
+    /// What is left of the last turn, whose messages took long.
+    left: Range<usize>,
     ticket: Option<Ticket>,
 }
 
@@ -51,6 +56,7 @@ impl std::fmt::Debug for Long {
             Self::Inflates(_) => "Inflates",
             Self::Away(..) => "Away",
             Self::Carries(_) => "Carries",
+            Self::Rests(_) => "Rests",
         })
     }
 }
@@ -91,6 +97,13 @@ impl Connection {
         self.decoder.is_held_up() || self.talk.has_rest()
     }
 
+    /// Lets others go first who have as much to do.
+    pub(super) fn rest(&mut self) {
+        if matches!(self.long, Long::None) {
+            self.long = Long::Rests(None);
+        }
+    }
+
     /// Forgets a long message that is under way.
     pub(super) fn forget_long(&mut self) {
         if let Long::Carries(carriage) = std::mem::replace(&mut self.long, Long::None) {
@@ -127,6 +140,12 @@ impl Connection {
                 Poll::Ready(Ok(reply)) => self.come_back(reply, turns),
                 Poll::Ready(Err(_)) => self.fail(LOST),
             },
+            Long::Rests(mut ticket) => {
+                if self.shard.turnstile.poll_pass(&mut ticket, Spent::All, cx).is_pending() {
+                    self.long = Long::Rests(ticket);
+                    return Poll::Pending;
+                }
+            }
             Long::Carries(mut carriage) => {
                 // Between two looks at the sockets one turn of one session is carried out, however many have long batches.
                 if self.shard.turnstile.poll_pass(&mut carriage.ticket, Spent::All, cx).is_pending() {
@@ -184,14 +203,16 @@ impl Connection {
         let (ending, turns) = match answer {
             Answer::Message(message, place) => {
                 self.spent += place.len();
-                (self.talk.read(message, &parcel.whole.octets[place]), turns)
+                let ending = self.talk.read(message, &parcel.whole.octets[place]);
+                self.spent += self.talk.take_effort();
+                (ending, turns)
             }
             Answer::Batch(batch) => {
                 let ending = self.talk.batch(&batch);
                 (ending, Box::new(batch.map(|batch| batch.turns).unwrap_or_default().into_iter()))
             }
         };
-        self.go_on(Box::new(Carriage { parcel, turns, ticket: None }), ending);
+        self.go_on(Box::new(Carriage { parcel, turns, left: 0..0, ticket: None }), ending);
     }
 
     /// What is left of a short batch of many messages.
@@ -200,24 +221,26 @@ impl Connection {
         // It counts for nothing, as the octets of other short messages.
         let whole = Box::new(Whole { sort: WholeSort::Binary, octets: rest.into() });
         let parcel = self.parcel(whole, None);
-        self.go_on(Box::new(Carriage { parcel, turns: Box::new(turns.into_iter()), ticket: None }), None);
+        self.go_on(Box::new(Carriage { parcel, turns: Box::new(turns.into_iter()), left: 0..0, ticket: None }), None);
     }
 
     /// Carries out the next turn of a batch.
     fn carry(&mut self, mut carriage: Box<Carriage>) {
-        let Some(turn) = carriage.turns.next() else { return self.free(carriage.parcel) };
+        let left = Some(std::mem::take(&mut carriage.left)).filter(|left| !left.is_empty());
+        let Some(turn) = left.or_else(|| carriage.turns.next()) else { return self.free(carriage.parcel) };
         if turn.len() > LONG_BYTES {
             let Carriage { parcel, turns, .. } = *carriage;
             return self.send_away(parcel, Part::Turn(turn), turns);
         }
-        self.spent += turn.len();
-        let ending = self.talk.turn(&carriage.parcel.whole.octets[turn]);
+        let (ending, left) = self.talk.turn(&carriage.parcel.whole.octets[turn.clone()]);
+        self.spent += turn.len() - left + self.talk.take_effort();
+        carriage.left = turn.end - left..turn.end;
         self.go_on(carriage, ending);
     }
 
     /// Goes on with what is left, unless that was the end of it or of the connection.
     fn go_on(&mut self, carriage: Box<Carriage>, ending: Option<super::talk::Ending>) {
-        if ending.is_none() && carriage.turns.len() > 0 {
+        if ending.is_none() && (carriage.turns.len() > 0 || !carriage.left.is_empty()) {
             self.long = Long::Carries(carriage);
             return;
         }

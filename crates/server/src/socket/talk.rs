@@ -24,7 +24,7 @@ use super::{CloseEcho, SocketService, Speech};
 use crate::fanout::peer::{Peer, SocketPeer};
 use crate::fanout::shard::Shard;
 use crate::meter::Reason;
-use crate::realm::{Directory, Realm};
+use crate::realm::{Directory, Effort, Realm};
 
 /// How a connection comes to its end.
 #[derive(Debug)]
@@ -73,11 +73,13 @@ pub(super) struct Talk {
     shard: Rc<Shard>,
     /// What is left of a batch when its turn is over.
     rest: Option<Box<[u8]>>,
+    /// What messages took beyond being read, in octets, and nobody has asked about yet.
+    effort: usize,
 }
 
 impl Talk {
     pub(super) fn new(peer: Arc<SocketPeer>, service: Arc<SocketService>, shard: Rc<Shard>) -> Self {
-        Self { session: Session::default(), joined: None, peer, service, shard, rest: None }
+        Self { session: Session::default(), joined: None, peer, service, shard, rest: None, effort: 0 }
     }
 
     /// Whether the session is in a realm, or the service needs none.
@@ -98,6 +100,11 @@ impl Talk {
     /// What is left of a batch: whole messages with their framing.
     pub(super) fn take_rest(&mut self) -> Option<Box<[u8]>> {
         self.rest.take()
+    }
+
+    /// What the messages since the last time took beyond being read, in octets of messages that would take as long.
+    pub(super) fn take_effort(&mut self) -> usize {
+        std::mem::take(&mut self.effort)
     }
 
     /// The session's id for logs; 0 before it has joined.
@@ -184,8 +191,7 @@ impl Talk {
         match batch::split(serializer, said.octets()) {
             Ok(mut messages) => {
                 self.peer.use_separator(messages.separator());
-                let mut one = |message| self.one(codec::decode(serializer, message), directory);
-                let ending = messages.by_ref().take(BUDGET.messages).try_for_each(&mut one).break_value();
+                let ending = self.some(serializer, messages.by_ref().take(BUDGET.messages), directory);
                 if ending.is_none() && !messages.rest().is_empty() {
                     self.rest = Some(messages.rest().into());
                 }
@@ -193,6 +199,24 @@ impl Talk {
             }
             Err(fault) => self.no_batch(fault, directory),
         }
+    }
+
+    /// Acts on messages of a batch until they end the connection or have taken a turn's work.
+    fn some<'m>(
+        &mut self,
+        serializer: Serializer,
+        messages: impl Iterator<Item = &'m [u8]>,
+        directory: &Directory,
+    ) -> Option<Ending> {
+        for message in messages {
+            if let ControlFlow::Break(ending) = self.one(codec::decode(serializer, message), directory) {
+                return Some(ending);
+            }
+            if self.effort >= BUDGET.bytes {
+                break;
+            }
+        }
+        None
     }
 
     fn wrong_opcode(&mut self, serializer: Serializer, directory: &Directory) -> Option<Ending> {
@@ -243,13 +267,12 @@ impl Talk {
         self.in_realms(|talk, directory| talk.one(message.map(|one| one.restore(octets)), directory).break_value())
     }
 
-    /// Acts on some messages of a batch.
-    pub(super) fn turn(&mut self, octets: &[u8]) -> Option<Ending> {
+    /// Acts on some messages of a batch. How many octets are left of them is said too: those for which there was no time.
+    pub(super) fn turn(&mut self, octets: &[u8]) -> (Option<Ending>, usize) {
         let serializer = self.format().serializer;
-        self.in_realms(|talk, directory| {
-            let mut one = |message| talk.one(codec::decode(serializer, message), directory);
-            batch::messages(serializer, octets).try_for_each(&mut one).break_value()
-        })
+        let mut messages = batch::messages(serializer, octets);
+        let ending = self.in_realms(|talk, directory| talk.some(serializer, messages.by_ref(), directory));
+        (ending, messages.rest().len())
     }
 
     /// Takes notice of a batch that was looked at elsewhere; its messages come one turn after the other.
@@ -303,9 +326,12 @@ impl Talk {
             Step::Route(message) => {
                 let Some((realm, member)) = &self.joined else { return ControlFlow::Continue(()) };
                 let subscriptions_max = self.service.habits.subscriptions_max;
-                if let Err(violation) = realm.handle(member, message, subscriptions_max, &self.shard) {
-                    let step = self.session.violate(violation.0);
-                    return self.step(step, directory);
+                match realm.handle(member, message, subscriptions_max, &self.shard) {
+                    Ok(Effort(octets)) => self.effort += octets,
+                    Err(violation) => {
+                        let step = self.session.violate(violation.0);
+                        return self.step(step, directory);
+                    }
                 }
             }
             Step::Leave(goodbye) => {

@@ -12,10 +12,14 @@ use stentor::http::{Front, Service};
 use stentor::meter::{Reason, Tally};
 use stentor::node::hubs::Hubs;
 use stentor::node::wiring::{Echo, directories, wire};
-use stentor::socket::SocketService;
 use stentor::socket::connection::{Connection, Opening};
 use stentor::socket::io::Io;
-use stentor_wamp::codec::Format;
+use stentor::socket::{SocketService, Speech};
+use stentor_model::SessionId;
+use stentor_wamp::codec::{Batching, Format, Serializer};
+use stentor_wamp::identity::{Features, Identity};
+use stentor_wamp::message::Payload;
+use stentor_wamp::publish_options::PublishOptions;
 use stentor_websocket::deflate::{Agreed, Deflater, Window};
 use tokio::io::AsyncReadExt;
 
@@ -27,8 +31,13 @@ const MIB: usize = 1 << 20;
 
 /// A service that sends every message back.
 fn echo() -> Arc<SocketService> {
+    service("echo")
+}
+
+/// A service of that type.
+fn service(name: &str) -> Arc<SocketService> {
     let config = configured(&router(json!([
-        {"type": "web", "endpoint": loopback(), "paths": {"/": {"type": "echo"}}},
+        {"type": "web", "endpoint": loopback(), "paths": {"/": {"type": name}}},
     ])));
     let shared = (&Tally::new(1), &Arc::new(Clock::default()));
     let realms = directories(&config, &mut || 7);
@@ -39,8 +48,12 @@ fn echo() -> Arc<SocketService> {
 }
 
 fn agreement(service: &SocketService) -> Agreement {
+    agreement_on(service, Batching::Single)
+}
+
+fn agreement_on(service: &SocketService, batched: Batching) -> Agreement {
     Agreement {
-        format: Format::ALL[0],
+        format: Format { serializer: Serializer::Json, batched },
         window: None,
         fragment_bytes: 0,
         outbox_bytes_max: MIB,
@@ -85,6 +98,80 @@ async fn after_each_turn(length: usize, count: usize, in_turn: usize) {
         let messages = back.len() / (length + header);
         assert_eq!(messages, count.min(turn * in_turn), "after turn {turn}");
     }
+}
+
+/// Retained topics in `realm1`: looking at all of them is more than a turn's work.
+fn retain(service: &SocketService, shard: &Shard, topics: usize) {
+    let Speech::Wamp { directory, .. } = &service.speech else { panic!("it only echoes") };
+    let session = SessionId::FIRST;
+    let by = Identity {
+        session,
+        authid: "".into(),
+        authrole: "anonymous".into(),
+        authmethod: "anonymous",
+        authprovider: "anonymous",
+        features: Features::default(),
+    };
+    let options = PublishOptions { retain: true, ..PublishOptions::default() };
+    let payload = Payload { args: Some(b"[]"), ..Payload::none(Serializer::Json) };
+    for n in 0..topics {
+        let topic = format!("com.{n}.x");
+        directory.get("realm1").unwrap().publish(shard, &by, &topic, &options, payload).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_has_much_looked_at_takes_turns() {
+    // Of 16 octets each, 8192 are a turn.
+    for (topics, batching, in_turn) in [
+        (8192, Batching::Single, 1),
+        (8192, Batching::Batched, 1),
+        // A batch has half as much.
+        (2048, Batching::Single, 4),
+        (2048, Batching::Batched, 2),
+        (0, Batching::Single, 40),
+        (0, Batching::Batched, 40),
+    ] {
+        searches(topics, batching, in_turn).await;
+    }
+}
+
+/// Sends so many searches at once that find nothing; so many of them are dealt with in one turn.
+async fn searches(topics: usize, batching: Batching, in_turn: usize) {
+    const COUNT: usize = 40;
+    let service = service("websocket");
+    let shard = Shard::new(Arc::default(), Arc::new(Clock::default()), 7);
+    retain(&service, &shard, topics);
+    let hello = r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#.to_owned();
+    let ask = |n| format!(r#"[32,{n},{{"match":"wildcard","get_retained":true}},"..y{n}"]"#);
+    let asked = (1..=COUNT).map(ask);
+    let leftover = match batching {
+        Batching::Single => std::iter::once(hello).chain(asked).flat_map(|one| raw(0x81, one.as_bytes())).collect(),
+        Batching::Batched => [
+            raw(0x81, format!("{hello}\x18").as_bytes()),
+            raw(0x81, asked.map(|one| one + "\x18").collect::<String>().as_bytes()),
+        ]
+        .concat(),
+    };
+    let (near, mut far) = tokio::io::duplex(MIB);
+    let agreement = agreement_on(&service, batching);
+    let opening = Opening { io: Io::Owned(Box::new(near)), leftover: leftover.into(), agreement, compression: None };
+    let mut connection = Box::pin(Connection::new(opening, service, Rc::clone(&shard)));
+    let waker = Waker::from(Arc::new(Nobody));
+    let (mut back, mut done, mut turns) = (Vec::new(), 0, 0);
+    while done < COUNT {
+        assert_eq!(connection.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        while let Poll::Ready(read) = poll_once(far.read_buf(&mut back)) {
+            assert!(read.unwrap() > 0);
+        }
+        let now = back.windows(4).filter(|part| part == b"[33,").count();
+        assert!(now - done <= in_turn, "{} of {in_turn} in turn {turns} with {topics} topics", now - done);
+        // Whoever is not admitted goes on with nothing.
+        assert!(now > done || shard.turnstile.admit(), "turn {turns} with {topics} topics");
+        turns += usize::from(now > done);
+        done = now;
+    }
+    assert_eq!(turns, COUNT.div_ceil(in_turn), "{topics} topics {batching:?}");
 }
 
 #[tokio::test]

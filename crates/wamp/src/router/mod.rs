@@ -22,12 +22,14 @@ use crate::session::{Admission, RequestIds};
 use crate::uri::{self, Match, Rule, reason};
 use crate::value::{Dict, Value};
 
+mod holdings;
 mod meta;
 mod rpc;
 #[cfg(test)]
 mod tests;
 mod welcome;
 
+use holdings::Holdings;
 use rpc::Reply;
 
 /// Subscriptions of one session, unless the transport says otherwise.
@@ -158,8 +160,8 @@ impl From<OptionFault> for Refusal {
 #[derive(Debug)]
 struct Attached<P> {
     member: Member<P>,
-    subscriptions: Vec<SubscriptionId>,
-    registrations: Vec<RegistrationId>,
+    subscriptions: Holdings<SubscriptionId>,
+    registrations: Holdings<RegistrationId>,
 }
 
 /// One realm.
@@ -269,7 +271,10 @@ impl<P: Clone> Router<P> {
         let member = Member { session, identity: Arc::clone(&identity), peer: peer.clone() };
         let details = self.welcome(&admission.realm, &identity);
         out.push(Action::Send { to: peer, message: RouterMessage::Welcome { session, details } });
-        self.sessions.insert(session, Attached { member, subscriptions: Vec::new(), registrations: Vec::new() });
+        self.sessions.insert(
+            session,
+            Attached { member, subscriptions: Holdings::default(), registrations: Holdings::default() },
+        );
         self.tell_joined(&identity, out);
         identity
     }
@@ -281,10 +286,10 @@ impl<P: Clone> Router<P> {
     /// Takes a session out, whatever it held.
     pub fn leave<'a>(&mut self, session: SessionId, out: &mut Vec<Action<'a, P>>) {
         let Some(gone) = self.sessions.remove(&session) else { return };
-        for id in gone.subscriptions {
+        for &id in gone.subscriptions.ids() {
             self.drop_subscription(session, id, out);
         }
-        self.end_calls(session, &gone.registrations, out);
+        self.end_calls(session, gone.registrations.ids(), out);
         self.tell_left(&gone.member.identity, out);
     }
 
@@ -469,33 +474,31 @@ impl<P: Clone> Router<P> {
         Fanout { publication, without, filter, matched }
     }
 
-    /// Calls `send` with the EVENT of each retained publication that a new subscriber may have, until it breaks.
+    /// Calls `send` with the EVENT of each retained publication that a new subscriber may have, until it breaks. Returns what
+    /// that took, in octets of messages that would take as long: a search may look at every retained topic of the realm.
     pub fn retained(
         &self,
         to: &Member<P>,
         subscription: SubscriptionId,
         send: &mut impl FnMut(RouterMessage<'_>) -> ControlFlow<()>,
-    ) {
-        let Some(held) = self.broker.get(subscription) else { return };
-        for (topic, event) in self.broker.retained(&held.uri, held.matching) {
+    ) -> usize {
+        let Some(held) = self.broker.get(subscription) else { return 0 };
+        self.broker.each_retained(&held.uri, held.matching, &mut |topic, event| {
             if !event.admits(&to.identity) {
-                continue;
+                return ControlFlow::Continue(());
             }
             let mut details = event.details.clone();
             if held.matching != Match::Exact {
                 details.set("topic", topic);
             }
             details.set("retained", true);
-            let message = RouterMessage::Event {
+            send(RouterMessage::Event {
                 subscription,
                 publication: event.publication,
                 details: &details,
                 payload: event.payload.as_payload(),
-            };
-            if send(message).is_break() {
-                return;
-            }
-        }
+            })
+        })
     }
 
     fn subscribe<'a>(
@@ -522,7 +525,7 @@ impl<P: Clone> Router<P> {
         if joined != Joined::Already
             && let Some(attached) = self.sessions.get_mut(&member.session)
         {
-            attached.subscriptions.push(subscription);
+            attached.subscriptions.add(subscription, topic);
         }
         out.push(Action::Send {
             to: member.peer.clone(),
@@ -556,15 +559,17 @@ impl<P: Clone> Router<P> {
                 format!("session not authorized to subscribe to all that the {} '{topic}' covers", matching.name()),
             ));
         }
-        let held = self.sessions.get(&member.session).map_or(&[][..], |attached| &attached.subscriptions);
-        let again = || self.broker.lookup(topic, matching).is_some_and(|one| one.has(member.session));
-        if held.len() >= context.subscriptions_max && !again() {
-            return Err(Refusal::new(
-                reason::UNAVAILABLE,
-                format!("a session may hold {} subscriptions", context.subscriptions_max),
-            ));
+        let refused = self
+            .sessions
+            .get(&member.session)
+            .and_then(|attached| attached.subscriptions.refusal(topic, context.subscriptions_max, "subscriptions"));
+        match refused {
+            // What a session holds already takes nothing more.
+            Some(refusal) if !self.broker.lookup(topic, matching).is_some_and(|one| one.has(member.session)) => {
+                Err(refusal)
+            }
+            _ => Ok(matching),
         }
-        Ok(matching)
     }
 
     fn unsubscribe<'a>(
@@ -574,11 +579,9 @@ impl<P: Clone> Router<P> {
         subscription: SubscriptionId,
         out: &mut Vec<Action<'a, P>>,
     ) {
-        let held = self
-            .sessions
-            .get_mut(&member.session)
-            .and_then(|attached| take(&mut attached.subscriptions, &subscription))
-            .is_some();
+        let uri = self.broker.get(subscription).map(|held| Arc::clone(&held.uri));
+        let attached = self.sessions.get_mut(&member.session);
+        let held = attached.zip(uri).is_some_and(|(attached, uri)| attached.subscriptions.take(subscription, &uri));
         if !held {
             let refusal = Refusal::new(
                 reason::NO_SUCH_SUBSCRIPTION,
@@ -604,10 +607,4 @@ impl<P: Clone> Router<P> {
 fn shortened(uri: &str) -> &str {
     const SHOWN_MAX: usize = 100;
     uri.char_indices().nth(SHOWN_MAX).map_or(uri, |(end, _)| &uri[..end])
-}
-
-/// Takes one element out of a list whose order does not matter.
-fn take<T: PartialEq>(list: &mut Vec<T>, wanted: &T) -> Option<T> {
-    let place = list.iter().position(|one| one == wanted)?;
-    Some(list.swap_remove(place))
 }

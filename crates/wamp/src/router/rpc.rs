@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use stentor_model::{InvocationId, RegistrationId, RequestId, SessionId};
 
-use super::{Action, MetaApi, REGISTRATIONS_PER_SESSION_MAX, Refusal, Router, take};
+use super::{Action, MetaApi, REGISTRATIONS_PER_SESSION_MAX, Refusal, Router};
 use crate::dealer::{Answer, CallRefusal, Destination, Progress};
 use crate::identity::Member;
 use crate::message::{Payload, RequestKind, RouterMessage};
@@ -52,7 +52,7 @@ impl<P: Clone> Router<P> {
             Err(refusal) => out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal }),
             Ok(registration) => {
                 if let Some(attached) = self.sessions.get_mut(&member.session) {
-                    attached.registrations.push(registration);
+                    attached.registrations.add(registration, procedure);
                 }
                 let message = RouterMessage::Registered { request, registration };
                 out.push(Action::Send { to: member.peer.clone(), message });
@@ -77,14 +77,10 @@ impl<P: Clone> Router<P> {
             ));
         }
         self.authorize(&member.identity, Deed::Register, procedure)?;
-        let held = self.sessions.get(&member.session).map_or(0, |attached| attached.registrations.len());
-        if held >= REGISTRATIONS_PER_SESSION_MAX {
-            return Err(Refusal::new(
-                reason::UNAVAILABLE,
-                format!("a session may hold {REGISTRATIONS_PER_SESSION_MAX} registrations"),
-            ));
-        }
-        Ok(())
+        let refused = self.sessions.get(&member.session).and_then(|attached| {
+            attached.registrations.refusal(procedure, REGISTRATIONS_PER_SESSION_MAX, "registrations")
+        });
+        refused.map_or(Ok(()), Err)
     }
 
     pub(super) fn unregister<'a>(
@@ -95,9 +91,9 @@ impl<P: Clone> Router<P> {
         out: &mut Vec<Action<'a, P>>,
     ) {
         let to = member.peer.clone();
-        if self.dealer.unregister(member.session, registration) {
+        if let Some(procedure) = self.dealer.unregister(member.session, registration) {
             if let Some(attached) = self.sessions.get_mut(&member.session) {
-                take(&mut attached.registrations, &registration);
+                attached.registrations.take(registration, &procedure);
             }
             return out.push(Action::Send { to, message: RouterMessage::Unregistered { request } });
         }

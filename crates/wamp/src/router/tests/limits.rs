@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stentor_model::limit::URI_BYTES_MAX;
 use stentor_model::{PublicationId, RequestId, SessionId};
 
 use crate::broker::{Broker, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
@@ -11,7 +12,8 @@ use crate::dealer::{Answer, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destinat
 use crate::identity::{Features, Identity, Member};
 use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::publish_options::Filter;
-use crate::router::REGISTRATIONS_PER_SESSION_MAX;
+use crate::router::holdings::{URI_BYTES_MIN, uri_bytes_max};
+use crate::router::{REGISTRATIONS_PER_SESSION_MAX, SUBSCRIPTIONS_PER_SESSION_MAX};
 use crate::transcript::{Setting, World, check};
 use crate::value::Dict;
 
@@ -115,4 +117,68 @@ fn registrations_of_one_session() {
     }
     let request = REGISTRATIONS_PER_SESSION_MAX + 1;
     assert_eq!(register(request), format!(r#"[8,64,{request},{{}},"wamp.error.unavailable",["…"]]"#));
+}
+
+/// One session that says something under one request id after the other.
+struct Speaker {
+    world: World,
+    request: usize,
+}
+
+impl Speaker {
+    fn new() -> Self {
+        let mut world = World::new(Setting::default(), Serializer::Json);
+        world.join("a", "user").unwrap();
+        Self { world, request: 0 }
+    }
+
+    /// Says `[kind,request,fields]` and expects one answer, which begins so; `?` stands for the request id.
+    #[track_caller]
+    fn check(&mut self, kind: u64, fields: &str, answer: &str) {
+        self.request += 1;
+        let place = self.world.place("a");
+        self.world.receive(place, format!("[{kind},{},{fields}]", self.request).as_bytes());
+        let got = self.world.take();
+        assert_eq!(got.len(), 1);
+        let start = answer.replace('?', &self.request.to_string());
+        assert!(got[0].1.starts_with(&start), "{} is not {start}", got[0].1);
+    }
+}
+
+#[test]
+fn octets_of_uris_per_session() {
+    assert_eq!(uri_bytes_max(SUBSCRIPTIONS_PER_SESSION_MAX), 1_000_000);
+    assert_eq!(uri_bytes_max(1), URI_BYTES_MIN);
+    assert_eq!(uri_bytes_max(usize::MAX), usize::MAX);
+    // Of subscribers a transcript's setting allows a hundred.
+    for ((ask, done), (give_back, given), bytes_max) in [
+        ((32, 33), (34, 35), uri_bytes_max(Setting::default().subscriptions_max)),
+        ((64, 65), (66, 67), uri_bytes_max(REGISTRATIONS_PER_SESSION_MAX)),
+    ] {
+        let (done, given) = (format!("[{done},?,"), format!("[{given},?]"));
+        let refusal = format!(r#"[8,{ask},?,{{}},"wamp.error.unavailable""#);
+        let mut speaker = Speaker::new();
+        let uri = |n: usize, length: usize| format!(r#"{{}},"{n:0length$}""#);
+        let full = bytes_max / URI_BYTES_MAX;
+        for n in 1..=full {
+            speaker.check(ask, &uri(n, URI_BYTES_MAX), &done);
+        }
+        // What is refused changes nothing.
+        let rest = bytes_max % URI_BYTES_MAX;
+        speaker.check(ask, &uri(0, rest + 1), &refusal);
+        if rest > 0 {
+            speaker.check(ask, &uri(0, rest), &done);
+        }
+        speaker.check(ask, &uri(0, 1), &refusal);
+        speaker.check(give_back, "7", &given);
+        speaker.check(ask, &uri(full + 1, URI_BYTES_MAX), &done);
+        speaker.check(ask, &uri(0, 1), &refusal);
+        if ask == 32 {
+            speaker.check(ask, &uri(1, URI_BYTES_MAX), &done);
+            // Nor is what is held already counted twice when it goes.
+            speaker.check(give_back, "1", &given);
+            speaker.check(ask, &uri(1, URI_BYTES_MAX), &done);
+            speaker.check(ask, &uri(0, 1), &refusal);
+        }
+    }
 }
