@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use retained::RetainedTopics;
-pub use retained::{FOUND_BYTES_MIN, LOOK_BYTES, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
+pub use retained::{RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
 use stentor_model::{PublicationId, SessionId, SubscriptionId};
 
 use crate::codec::OwnedPayload;
