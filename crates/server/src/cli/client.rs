@@ -117,7 +117,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Control characters, and those that set the direction of the text behind them (Unicode's `Bidi_Control`).
-pub(super) const fn steers(c: char) -> bool {
+pub(super) fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
