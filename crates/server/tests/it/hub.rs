@@ -80,7 +80,7 @@ async fn admin(node: &Node, method: &str, target: &str, body: &str) -> Reply {
     http.reply().await
 }
 
-async fn subscriptions(node: &Node) -> Vec<Value> {
+pub(crate) async fn subscriptions(node: &Node) -> Vec<Value> {
     let reply = admin(node, "GET", "/admin/hubs/hub/subscriptions", "").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["subscriptions"].as_array().unwrap().clone()
