@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -40,9 +41,9 @@ pub enum Curve {
     Payload,
     /// Subscribers in one serializer, and in all three.
     Serializers,
-    /// permessage-deflate.
+    /// Octets of the payload, with permessage-deflate.
     Deflate,
-    /// TLS towards the subscribers.
+    /// Subscribers of one topic, over TLS.
     Tls,
     /// Sessions that join, subscribe and leave meanwhile.
     Churn,
@@ -63,12 +64,15 @@ struct Point {
     guests: Guests,
 }
 
-/// Whether sessions come and go.
+/// How many sessions come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guests {
     None,
-    ComeAndGo,
+    PerSecond(u32),
 }
+
+/// Sessions that come together.
+const PARTY: usize = 10;
 
 /// One run of one point.
 #[derive(Clone, Debug)]
@@ -112,9 +116,9 @@ impl Curve {
             Self::Patterns => "patterns that do not match",
             Self::Payload => "octets of payload, 10 subscribers",
             Self::Serializers => "serializers of 300 subscribers",
-            Self::Deflate => "permessage-deflate, 100 subscribers, 1 KiB",
-            Self::Tls => "TLS, 100 subscribers",
-            Self::Churn => "sessions coming and going, 100 subscribers",
+            Self::Deflate => "octets of payload, compressed, 10 subscribers",
+            Self::Tls => "subscribers of one topic, over TLS",
+            Self::Churn => "sessions that come and go each second, 100 subscribers",
         }
     }
 
@@ -131,40 +135,38 @@ impl Curve {
             guests: Guests::None,
         };
         let json = |count| vec![(Json, count)];
-        let off_and_on =
-            |with: Point| vec![Point { setup: Setup::default(), label: "off".to_owned(), ..with.clone() }, with];
+        // One window for all, since events that wait for the same write share it: with a larger one for the few, the curve
+        // would show the windows.
+        let subscribers = |counts: &[usize], setup| -> Vec<Point> {
+            counts.iter().map(|&count| Point { window: 20, setup, ..at(&count, json(count)) }).collect()
+        };
+        // A small window, so that what is under way fits into a processor's cache whatever the size, and the curve shows what
+        // a publication costs and not where its octets lie.
+        let payloads = |setup| -> Vec<Point> {
+            [16, 128, 1024, 4096, 16_384, 65_536, 262_144]
+                .map(|payload| Point { payload, window: 2, setup, ..at(&payload, json(10)) })
+                .into()
+        };
         match self {
-            // One window for all, since events that wait for the same write share it: with a larger one for the few, the curve
-            // would show the windows.
-            Self::Subscribers => {
-                [1, 10, 100, 1000, 5000].map(|count| Point { window: 20, ..at(&count, json(count)) }).into()
-            }
+            Self::Subscribers => subscribers(&[1, 10, 100, 1000, 5000], Setup::default()),
             Self::Topics => {
                 [1, 10, 100, 1000, 10_000, 100_000].map(|topics| Point { topics, ..at(&topics, json(0)) }).into()
             }
             Self::Patterns => {
                 [0, 10, 100, 1000, 10_000].map(|patterns| Point { patterns, ..at(&patterns, json(1)) }).into()
             }
-            // A window of 8 stays below what waits for one session at most, whatever the size.
-            Self::Payload => [16, 128, 1024, 4096, 16_384, 65_536, 262_144]
-                .map(|payload| Point { payload, window: 8, ..at(&payload, json(10)) })
-                .into(),
+            Self::Payload => payloads(Setup::default()),
             Self::Serializers => vec![
                 at(&"json", json(300)),
                 at(&"msgpack", vec![(MessagePack, 300)]),
                 at(&"cbor", vec![(Cbor, 300)]),
                 at(&"thirds", vec![(Json, 100), (MessagePack, 100), (Cbor, 100)]),
             ],
-            Self::Deflate => {
-                let setup = Setup { deflate: Deflate::Offered, security: Security::Plain };
-                off_and_on(Point { setup, payload: 1024, ..at(&"on", json(100)) })
-            }
-            Self::Tls => {
-                let setup = Setup { deflate: Deflate::Off, security: Security::Tls };
-                off_and_on(Point { setup, ..at(&"on", json(100)) })
-            }
+            Self::Deflate => payloads(Setup { deflate: Deflate::Offered, security: Security::Plain }),
+            Self::Tls => subscribers(&[1, 10, 100, 1000], Setup { deflate: Deflate::Off, security: Security::Tls }),
             Self::Churn => {
-                vec![at(&"none", json(100)), Point { guests: Guests::ComeAndGo, ..at(&"guests", json(100)) }]
+                let guests = |rate| Point { guests: Guests::PerSecond(rate), ..at(&rate, json(100)) };
+                [vec![at(&"none", json(100))], [100, 300, 1000].map(guests).into()].concat()
             }
         }
     }
@@ -216,7 +218,7 @@ impl Point {
         load.run(pace, Until::Elapsed(context.time / 4))?;
         let (outcome, guests) = match self.guests {
             Guests::None => (load.run(pace, Until::Elapsed(context.time))?, 0),
-            Guests::ComeAndGo => beside(&target, || load.run(pace, Until::Elapsed(context.time)))?,
+            Guests::PerSecond(rate) => beside(&target, rate, || load.run(pace, Until::Elapsed(context.time)))?,
         };
         let mut figures = outcome.figures();
         figures.insert("guests_per_s", guests as f64 / outcome.sent.elapsed.as_secs_f64());
@@ -226,15 +228,19 @@ impl Point {
     }
 }
 
-/// Does something while sessions join, subscribe, and leave as fast as one thread makes them; gives their number.
-fn beside<T>(target: &Target, work: impl FnOnce() -> Result<T, Fault>) -> Result<(T, u64), Fault> {
+/// Does something while so many sessions each second join, subscribe, and leave, or fewer where one thread cannot make so many;
+/// gives their number.
+fn beside<T>(target: &Target, rate: u32, work: impl FnOnce() -> Result<T, Fault>) -> Result<(T, u64), Fault> {
     let (stop, guests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let thread = {
         let (stop, guests, target) = (Arc::clone(&stop), Arc::clone(&guests), target.clone());
         std::thread::spawn(move || -> Result<(), Fault> {
+            let begin = Instant::now();
             while !stop.load(Ordering::SeqCst) {
-                session::open(&target, &everybody(10), 0)?;
-                guests.fetch_add(10, Ordering::SeqCst);
+                session::open(&target, &everybody(PARTY), 0)?;
+                let came = guests.fetch_add(PARTY as u64, Ordering::SeqCst) + PARTY as u64;
+                let due = Duration::from_secs_f64(came as f64 / f64::from(rate));
+                std::thread::sleep(due.saturating_sub(begin.elapsed()));
             }
             Ok(())
         })

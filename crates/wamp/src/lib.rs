@@ -29,3 +29,4 @@ pub mod session;
 mod transcript;
 pub mod uri;
 pub mod value;
+mod wildcard;

@@ -1,16 +1,16 @@
 //! An index from URI patterns to values that finds every match of one URI without looking at the others.
 //!
 //! Exact patterns are one look-up. Prefixes are one look-up for each *length* in use, so ten thousand prefixes of three
-//! lengths cost three. Wildcards walk a tree of components. The broker and the permissions both stand on it.
+//! lengths cost three. Wildcards are rows of bits. The broker and the permissions both stand on it.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
 use crate::uri::Match;
+use crate::wildcard::Wildcards;
 
-/// Components of a wildcard pattern that a client subscribes to. Each costs a node of the tree, so that without a limit
+/// Components of a wildcard pattern that a client subscribes to. Each may cost a table of its own, so that without a limit
 /// a pattern of a few thousand dots would take some hundred times the memory of the message that brought it.
 pub const WILDCARD_COMPONENTS_MAX: usize = 32;
 
@@ -25,21 +25,7 @@ pub struct PatternIndex<T> {
     prefix: Table<T>,
     /// How many prefixes have each length.
     prefix_lengths: BTreeMap<usize, usize>,
-    wildcard: Node<T>,
-    wildcards: usize,
-}
-
-#[derive(Debug)]
-struct Node<T> {
-    value: Option<T>,
-    any: Option<Box<Node<T>>>,
-    named: Table<Node<T>>,
-}
-
-impl<T> Default for Node<T> {
-    fn default() -> Self {
-        Self { value: None, any: None, named: Table::default() }
-    }
+    wildcard: Wildcards<T>,
 }
 
 impl<T> Default for PatternIndex<T> {
@@ -48,8 +34,7 @@ impl<T> Default for PatternIndex<T> {
             exact: Table::default(),
             prefix: Table::default(),
             prefix_lengths: BTreeMap::new(),
-            wildcard: Node::default(),
-            wildcards: 0,
+            wildcard: Wildcards::default(),
         }
     }
 }
@@ -66,11 +51,7 @@ impl<T> PatternIndex<T> {
                 }
                 old
             }
-            Match::Wildcard => {
-                let old = self.wildcard.descend(pattern).value.replace(value);
-                self.wildcards += usize::from(old.is_none());
-                old
-            }
+            Match::Wildcard => self.wildcard.insert(pattern, value),
         }
     }
 
@@ -88,12 +69,7 @@ impl<T> PatternIndex<T> {
                 }
                 Some(old)
             }
-            Match::Wildcard => {
-                let mut parts: Vec<&str> = pattern.split('.').rev().collect();
-                let old = self.wildcard.take(&mut parts)?;
-                self.wildcards -= 1;
-                Some(old)
-            }
+            Match::Wildcard => self.wildcard.remove(pattern),
         }
     }
 
@@ -103,13 +79,7 @@ impl<T> PatternIndex<T> {
         match matching {
             Match::Exact => self.exact.get(pattern),
             Match::Prefix => self.prefix.get(pattern),
-            Match::Wildcard => {
-                let mut node = &self.wildcard;
-                for part in pattern.split('.') {
-                    node = if part.is_empty() { node.any.as_deref()? } else { node.named.get(part)? };
-                }
-                node.value.as_ref()
-            }
+            Match::Wildcard => self.wildcard.get(pattern),
         }
     }
 
@@ -118,13 +88,7 @@ impl<T> PatternIndex<T> {
         match matching {
             Match::Exact => self.exact.get_mut(pattern),
             Match::Prefix => self.prefix.get_mut(pattern),
-            Match::Wildcard => {
-                let mut node = &mut self.wildcard;
-                for part in pattern.split('.') {
-                    node = if part.is_empty() { node.any.as_deref_mut()? } else { node.named.get_mut(part)? };
-                }
-                node.value.as_mut()
-            }
+            Match::Wildcard => self.wildcard.get_mut(pattern),
         }
     }
 
@@ -138,87 +102,19 @@ impl<T> PatternIndex<T> {
                 found(Match::Prefix, value);
             }
         }
-        if self.wildcards > 0 {
-            self.wildcard.walk(Some(uri), found);
-        }
+        self.wildcard.each_match(uri, &mut |value| found(Match::Wildcard, value));
     }
 
     /// Whether nothing is left, not even a bare branch.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         let flat = self.exact.is_empty() && self.prefix.is_empty() && self.prefix_lengths.is_empty();
-        flat && self.wildcards == 0 && self.wildcard.is_bare()
+        flat && self.wildcard.is_empty()
     }
 
     /// Every value, in no order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        let mut wild = Vec::new();
-        self.wildcard.collect(&mut wild);
-        self.exact.values().chain(self.prefix.values()).chain(wild)
-    }
-}
-
-impl<T> Node<T> {
-    fn descend(&mut self, pattern: &str) -> &mut Self {
-        let mut node = self;
-        for part in pattern.split('.') {
-            node = if part.is_empty() {
-                node.any.get_or_insert_with(Box::default)
-            } else {
-                node.named.entry(part.into()).or_default()
-            };
-        }
-        node
-    }
-
-    fn is_bare(&self) -> bool {
-        self.value.is_none() && self.any.is_none() && self.named.is_empty()
-    }
-
-    /// Takes the value at the end of `parts` (last first) and prunes the branches that it leaves bare.
-    fn take(&mut self, parts: &mut Vec<&str>) -> Option<T> {
-        let Some(part) = parts.pop() else { return self.value.take() };
-        if part.is_empty() {
-            let branch = self.any.as_mut()?;
-            let old = branch.take(parts);
-            if branch.is_bare() {
-                self.any = None;
-            }
-            old
-        } else {
-            let branch = self.named.get_mut(Borrow::<str>::borrow(part))?;
-            let old = branch.take(parts);
-            if branch.is_bare() {
-                self.named.remove(part);
-            }
-            old
-        }
-    }
-
-    fn walk<'a>(&'a self, rest: Option<&str>, found: &mut impl FnMut(Match, &'a T)) {
-        let Some(rest) = rest else {
-            if let Some(value) = &self.value {
-                found(Match::Wildcard, value);
-            }
-            return;
-        };
-        let (part, rest) = match rest.split_once('.') {
-            Some((part, rest)) => (part, Some(rest)),
-            None => (rest, None),
-        };
-        if let Some(branch) = self.named.get(part) {
-            branch.walk(rest, found);
-        }
-        if let Some(branch) = &self.any {
-            branch.walk(rest, found);
-        }
-    }
-
-    fn collect<'a>(&'a self, into: &mut Vec<&'a T>) {
-        into.extend(&self.value);
-        for branch in self.named.values().chain(self.any.as_deref()) {
-            branch.collect(into);
-        }
+        self.exact.values().chain(self.prefix.values()).chain(self.wildcard.values())
     }
 }
 
@@ -236,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_prunes() {
+    fn removal_leaves_nothing() {
         let mut index = PatternIndex::default();
         for (value, (matching, pattern)) in
             [(Match::Wildcard, "a..c"), (Match::Wildcard, "a.."), (Match::Prefix, "a"), (Match::Exact, "a.b.c")]
@@ -249,7 +145,7 @@ mod tests {
         assert_eq!(index.remove(Match::Wildcard, "a..c"), Some(0));
         assert_eq!(index.remove(Match::Wildcard, "a..c"), None);
         assert_eq!(index.remove(Match::Wildcard, "a.."), Some(1));
-        assert!(index.wildcard.is_bare());
+        assert!(index.wildcard.is_empty());
         assert_eq!(index.remove(Match::Prefix, "a"), Some(2));
         assert!(index.prefix_lengths.is_empty());
         assert_eq!(matches(&index, "a.b.c"), [3]);

@@ -100,9 +100,8 @@ impl Permissions {
                 None => true,
                 Some(old) if old.matching == Match::Exact => false,
                 // Prefixes come from short to long and before wildcards, so at equal length the prefix stays.
-                Some(old) => {
-                    rule.uri.len() > old.uri.len() || (matching == old.matching && rule.uri.len() == old.uri.len())
-                }
+                Some(old) if rule.uri.len() == old.uri.len() => matching == old.matching && opens_earlier(rule, old),
+                Some(old) => rule.uri.len() > old.uri.len(),
             };
             if better {
                 best = Some(rule);
@@ -154,6 +153,13 @@ fn covers(rule: &Rule, pattern: &str, matching: Match) -> bool {
         // A single topic is less than a pattern, and a prefix goes on for any number of components.
         (Match::Exact, _) | (Match::Wildcard, _) => false,
     }
+}
+
+/// Of two wildcards of one length that match the same URI, the one that leaves open the first component in which they differ
+/// decides, so that the order of the rules does not matter.
+fn opens_earlier(rule: &Rule, old: &Rule) -> bool {
+    let mut parts = rule.uri.split('.').zip(old.uri.split('.'));
+    parts.find(|(ours, theirs)| ours != theirs).is_some_and(|(ours, _)| ours.is_empty())
 }
 
 /// Whether `rule` can decide for a topic that both match. Of two wildcards of one length either can.
@@ -230,6 +236,14 @@ mod tests {
         let permissions =
             Permissions::new([rule("com..x", Match::Wildcard, false), rule("com.ab", Match::Prefix, true)]);
         assert!(permissions.check(Deed::Call, "com.ab.x").is_some());
+    }
+
+    #[test]
+    fn of_wildcards_of_equal_length_one_decides_whatever_their_order() {
+        let (late, early) = (rule("a..x", Match::Wildcard, false), rule(".b.x", Match::Wildcard, true));
+        for rules in [[late.clone(), early.clone()], [early, late]] {
+            assert!(Permissions::new(rules).check(Deed::Call, "a.b.x").is_some());
+        }
     }
 
     #[test]

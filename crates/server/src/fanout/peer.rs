@@ -151,10 +151,16 @@ impl SocketPeer {
     }
 
     /// The end of its thread's turn: writes what waits, or has it written.
-    pub(super) fn end_turn(&self) {
+    pub(super) fn end_turn(&self) -> EndedTurn {
         match &self.direct {
-            Some(stream) => drop(self.outbox.flush(|slices| write(stream, slices))),
-            None => self.outbox.wake_owner(),
+            Some(stream) => {
+                self.outbox.flush(|slices| write(stream, slices));
+                EndedTurn::Written
+            }
+            None => {
+                self.outbox.wake_owner();
+                EndedTurn::Woken
+            }
         }
     }
 
@@ -243,6 +249,15 @@ impl SocketPeer {
         }
         self.outbox.close(cause);
     }
+}
+
+/// How a turn ended for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndedTurn {
+    /// What the socket takes is written.
+    Written,
+    /// The task that owns the connection is about to write.
+    Woken,
 }
 
 /// How long a client may take to answer a GOODBYE.

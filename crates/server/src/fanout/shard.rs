@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::outbox::{CloseCause, Pushed};
-use super::peer::SocketPeer;
+use super::peer::{EndedTurn, SocketPeer};
 use super::turnstile::Turnstile;
 use crate::clock::Clock;
 use crate::meter::{Meters, Reason};
@@ -192,11 +192,16 @@ impl Shard {
             turn.append(&mut self.dirty.borrow_mut());
             turn.append(&mut self.turn.dirty());
             let begin = Instant::now();
+            let mut is_written = true;
             for (place, peer) in turn.iter().enumerate() {
                 if place % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
                     tokio::task::yield_now().await;
                 }
-                peer.end_turn();
+                is_written &= peer.end_turn() == EndedTurn::Written;
+            }
+            if !is_written {
+                // Behind the tasks that were woken, so that what they write counts as part of this turn.
+                tokio::task::yield_now().await;
             }
             rest_until = Instant::now() + rest(turn.len(), begin.elapsed());
             turn.clear();

@@ -193,10 +193,6 @@ impl HubService {
             // What is distributed is what came, and nobody would be told how it is packed.
             return Err(Denial::new(415, "Content-Encoding is not taken: send the content as it is"));
         }
-        if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(|value| !is_chunked(value)) {
-            // RFC 9112 section 6.1. Taken as it is, compressed octets would be distributed as if they were the content.
-            return Err(Denial::new(501, "Transfer-Encoding: no other coding than chunked is taken"));
-        }
         match Kind::of(content_type.as_deref(), request.uri().query())? {
             Kind::Form => self.form(content_type.as_deref(), request, gate, client, shard).await,
             Kind::Message => {
@@ -425,10 +421,6 @@ fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     let is_own = authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
     // It is repeated in a line of text.
     (!is_own).then(|| text.chars().filter(|c| !c.is_control()).take(200).collect())
-}
-
-fn is_chunked(value: &HeaderValue) -> bool {
-    value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 fn asked<B>(request: &Request<B>, body: Bytes, client: &Client) -> Result<Asked, Denial> {

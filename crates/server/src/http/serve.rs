@@ -346,6 +346,10 @@ async fn answer(mut request: Request<Incoming>, client: &Client) -> Reply {
     reply
 }
 
+fn is_chunked(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
 /// Only the pusher's future is kept in place; those of services that are asked less often are boxed, or every publication
 /// would carry room for the largest of them.
 async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
@@ -353,6 +357,12 @@ async fn route(request: &mut Request<Incoming>, client: &Client) -> Reply {
     // RFC 9112 section 3.2: a request without one Host means different things to different readers.
     if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
         let mut reply = reply::text(400, "A request has exactly one Host header");
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return reply;
+    }
+    if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(|value| !is_chunked(value)) {
+        // RFC 9112 section 6.1. Taken as it is, what is compressed would be handed on as if it were the content.
+        let mut reply = reply::text(501, "Transfer-Encoding: no other coding than chunked is taken");
         reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return reply;
     }

@@ -404,6 +404,8 @@ async fn requests_that_two_readers_could_read_differently() {
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", chunks, (202, true)),
         ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", chunks, (202, true)),
         ("Transfer-Encoding: gzip\r\n", chunks, (400, true)),
+        ("Transfer-Encoding: gzip, chunked\r\n", chunks, (501, true)),
+        ("Transfer-Encoding: chunked, chunked\r\n", chunks, (501, true)),
         ("Transfer-Encoding: chunked, identity\r\n", chunks, (400, true)),
         ("Transfer-Encoding: xchunked\r\n", chunks, (400, true)),
         ("Transfer-Encoding : chunked\r\n", chunks, (400, true)),
