@@ -17,6 +17,9 @@ use url::{Position, Url};
 /// What may not stand in a request line or between the angle brackets of a `Link`; everything else goes out as it came in.
 const RAW: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
+/// What no URL has but encoded, besides white space and the backslash, which are refused (RFC 3986, section 2).
+const ILLEGAL: &AsciiSet = &RAW.add(b'^').add(b'{').add(b'|').add(b'}');
+
 /// Octets of a callback. As for topics: longer URLs are refused on the way by many servers.
 pub const CALLBACK_BYTES_MAX: usize = 2048;
 
@@ -238,8 +241,8 @@ const fn is_unreserved(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The topic that a URL names: http or https, otherwise free in form, compared byte for byte after unreserved characters
-/// are decoded (WebSub 5.1). Case and a slash at the end are significant.
+/// The topic that a URL names: http or https, otherwise free in form, compared byte for byte in its [`canonical`] spelling
+/// (WebSub 5.1). Case and a slash at the end are significant.
 ///
 /// # Errors
 /// When it is no http(s) URL, or longer than a topic may be.
@@ -252,14 +255,24 @@ pub fn topic(text: &str) -> Result<Topic, AddressFault> {
             Err(fault) => return Err(fault),
         }
     }
-    let decoded = if text.contains('%') { Cow::Owned(decode_unreserved(text)) } else { Cow::Borrowed(text) };
-    if decoded.is_ascii() {
-        return Topic::parse(&decoded).map_err(|_| AddressFault::Unprintable);
+    let topic = canonical(text);
+    if matches!(topic, Cow::Owned(_)) {
+        check(&topic, stentor_model::log::TOPIC_BYTES_MAX)?;
     }
-    // A URL has only letters of ASCII (RFC 3986, section 2), so that is how others will ask for this one.
-    let encoded = utf8_percent_encode(&decoded, CONTROLS).to_string();
-    check(&encoded, stentor_model::log::TOPIC_BYTES_MAX)?;
-    Topic::parse(&encoded).map_err(|_| AddressFault::Unprintable)
+    Topic::parse(&topic).map_err(|_| AddressFault::Unprintable)
+}
+
+/// The one spelling of all those that name the same topic: encoded is what no URL has otherwise, since that is how others will ask
+/// for it, and nothing is that never needed it.
+#[must_use]
+pub fn canonical(text: &str) -> Cow<'_, str> {
+    let decoded = if text.contains('%') { Cow::Owned(decode_unreserved(text)) } else { Cow::Borrowed(text) };
+    // Without an early end, so that many octets are compared at once.
+    let is_legal = decoded.bytes().fold(true, |legal, octet| {
+        let is_illegal = matches!(octet, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}') | !octet.is_ascii();
+        legal & !is_illegal
+    });
+    if is_legal { decoded } else { Cow::Owned(utf8_percent_encode(&decoded, ILLEGAL).to_string()) }
 }
 
 /// Scheme and host of a URL of the usual kind, about which no parser has to be asked: lower-case labels that begin with
@@ -437,9 +450,11 @@ mod tests {
     proptest::proptest! {
         /// A topic read back from a store is the same topic, and a callback's parts are always found.
         #[test]
-        fn decoding_is_done_once_for_all(text in "https?://[a-z]{1,3}(:[0-9]{1,5})?(/[%0-9A-Fa-f~?#&'é]{0,12})?") {
+        fn decoding_is_done_once_for_all(text in "https?://[a-z]{1,3}(:[0-9]{1,5})?(/[%0-9A-Fa-f~?#&'é{^|]{0,12})?") {
             let decoded = decode_unreserved(&text);
             proptest::prop_assert_eq!(&decode_unreserved(&decoded), &decoded);
+            let canonical = super::canonical(&text);
+            proptest::prop_assert_eq!(&super::canonical(&canonical), &canonical);
             if let Ok(callback) = Callback::parse(&text) {
                 let target = callback.address().target;
                 proptest::prop_assert!(target.starts_with('/') && target.is_ascii());
@@ -468,6 +483,11 @@ mod tests {
         check("HTTPS://Example.com/Feed/?a=1&b=2", Ok("HTTPS://Example.com/Feed/?a=1&b=2"));
         check("http://example.com/%7Efeed#part", Ok("http://example.com/~feed#part"));
         check("http://user:pw@example.com/", Ok("http://user:pw@example.com/"));
+        // RFC 3986, section 2: what no URL has is encoded, and what it has stays.
+        check("http://a/\"<>^`{|}ö%7b", Ok("http://a/%22%3C%3E%5E%60%7B%7C%7D%C3%B6%7b"));
+        check("http://a/!$&'()*+,;=:@/?[]%", Ok("http://a/!$&'()*+,;=:@/?[]%"));
+        let long = format!("http://a/{}", "{".repeat(1000));
+        check(&long, Err(AddressFault::TooLong { bytes_max: 2048 }));
         check("", Err(AddressFault::Empty));
         check("ftp://example.com/", Err(AddressFault::Scheme));
         check("example.com/feed", Err(AddressFault::Scheme));

@@ -19,8 +19,17 @@ use crate::request::Wish;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(Arc<str>);
 
+/// Octets of an identity: it is kept with each subscription, and shown in one line.
+pub const IDENTITY_BYTES_MAX: usize = 1024;
+
 impl Identity {
-    /// Somebody of this name.
+    /// Somebody as an authenticator calls them, when that is a name: from 1 to [`IDENTITY_BYTES_MAX`] octets.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        (1..=IDENTITY_BYTES_MAX).contains(&name.len()).then(|| Self::new(name))
+    }
+
+    /// Somebody whose name was judged before.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
@@ -230,6 +239,15 @@ mod tests {
     use super::*;
 
     const SUBSCRIBE: Wish = Wish::Subscribe { lease_seconds: None, secret: None };
+
+    #[test]
+    fn identities_have_bounds() {
+        let check = |name: &str, expected: bool| assert_eq!(Identity::parse(name).is_some(), expected, "{name}");
+        check("a", true);
+        check("", false);
+        check(&"ö".repeat(512), true);
+        check(&"a".repeat(1025), false);
+    }
 
     #[test]
     fn verdicts_become_decisions() {

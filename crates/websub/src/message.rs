@@ -85,7 +85,12 @@ fn fault_of_form(body: &str) -> Refusal {
     let values = [topic, content_type, content_url, content_base64];
     let is_text = |value: &RawValue| serde_json::from_str::<Option<Text<'_>>>(value.get()).is_ok();
     let wrong = ATTRIBUTES.into_iter().zip(values).find(|(_, value)| value.is_some_and(|value| !is_text(value)));
-    wrong.map_or(Refusal::NotJson, |(field, _)| Refusal::NotText { field })
+    match wrong {
+        None => Refusal::NotJson,
+        // Strings were read before, save what their escapes stand for.
+        Some((field, Some(value))) if value.get().starts_with('"') => Refusal::HalfCharacter { field },
+        Some((field, _)) => Refusal::NotText { field },
+    }
 }
 
 /// Reads an `echo.websub` message. `null` is as good as absent.
@@ -204,6 +209,12 @@ mod tests {
         check("{}", Err(Refusal::Missing { field: "topic" }));
         check(r#"{"topic":null}"#, Err(Refusal::Missing { field: "topic" }));
         check(r#"{"topic":1}"#, Err(Refusal::NotText { field: "topic" }));
+        check(r#"{"topic":"http://t/\ud800"}"#, Err(Refusal::HalfCharacter { field: "topic" }));
+        check(
+            r#"{"topic":"http://t/","contentType":"\udc00\ud800"}"#,
+            Err(Refusal::HalfCharacter { field: "contentType" }),
+        );
+        check(r#"{"topic":"http://t/\ud83d\ude00"}"#, Err(Refusal::NoContent));
         check(r#"{"topic":""}"#, url("topic", AddressFault::Empty));
         check(r#"{"topic":"t"}"#, url("topic", AddressFault::Scheme));
         check(r#"{"topic":"http://t/"}"#, Err(Refusal::NoContent));

@@ -83,6 +83,11 @@ pub enum Refusal {
         /// The attribute.
         field: &'static str,
     },
+    /// A string of a message has an escape that stands for half a character.
+    HalfCharacter {
+        /// The attribute.
+        field: &'static str,
+    },
     /// `contentBase64` is not standard Base64 with padding.
     NotBase64,
     /// A content type cannot stand in a header field.
@@ -131,6 +136,9 @@ impl fmt::Display for Refusal {
             Self::TooManyTopics { topics_max } => write!(f, "hub.url names more than {topics_max} topics"),
             Self::NotJson => f.write_str("the body is not a JSON object"),
             Self::NotText { field } => write!(f, "{field} has to be a string"),
+            Self::HalfCharacter { field } => {
+                write!(f, "{field} has a \\u escape of a surrogate in it that is not one of a pair")
+            }
             Self::NotBase64 => f.write_str("contentBase64 is not Base64 (standard alphabet, padded)"),
             Self::ContentType { field } => write!(f, "{field} is not a media type such as text/plain"),
             Self::NoContent => f.write_str("contentBase64 or contentUrl is missing"),

@@ -271,7 +271,7 @@ fn torn_off(query: &[u8]) -> Option<String> {
 }
 
 /// The fields of a form. Octets, because a reader that replaces what is not UTF-8 would turn one secret into another.
-fn fields(form: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+pub(crate) fn fields(form: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
     fields_of(form.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty()))
 }
 

@@ -111,7 +111,13 @@ fn reason(result: &Return) -> &'static str {
     }
 }
 
-/// A text of somebody else's, fit for a terminal: on one line, and without what would move its cursor.
+/// A text of somebody else's, fit for a terminal: on one line, and without what would move its cursor or turn its line around.
 pub(super) fn plain(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.trim().chars().map(|c| if steers(c) { ' ' } else { c }).collect()
+}
+
+/// Control characters, and those that set the direction of the text behind them (Unicode's `Bidi_Control`).
+pub(super) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use stentor_model::Secret;
 
-use super::client::{self, Ask, plain};
+use super::client::{self, Ask, plain, steers};
 use super::{Outcome, Place, check, complain, node_dir, publish, say};
 use crate::config::{EndpointConfig, NodeConfig, PathConfig, TransportKind};
 
@@ -189,8 +189,8 @@ impl Office {
 }
 
 fn pretty(value: &Value) -> String {
-    // JSON escapes whatever could move a cursor, save the second set of control characters.
-    format!("{value:#}").replace(|c: char| c.is_control() && c != '\n', " ")
+    // JSON escapes only the first set of what could move a cursor.
+    format!("{value:#}").replace(|c: char| steers(c) && c != '\n', " ")
 }
 
 /// A value as one word or more; a dash for none.
@@ -315,7 +315,7 @@ mod tests {
             "delivery": {"state": "idle"}, "last_failure": {"text": "status\u{1b}[2J 500"}});
         let expect = "     7  active  idle  until 2026  -  http://t/  http://c/  last failure: status [2J 500";
         assert_eq!(subscription(&one), expect);
-        one["identity"] = json!("jo\u{1b}[2J");
+        one["identity"] = json!("jo\u{202e}[2J");
         assert_eq!(subscription(&one), expect.replace("  -  ", "  jo [2J  "));
         let one = json!({"id": 1, "subscription": 7, "at": "2026", "attempts": 3, "topic": "http://t/", "publication": 5,
             "reason": "status 500"});

@@ -8,8 +8,8 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use stentor_model::Topic;
 use stentor_store::{State, Timestamp};
+use stentor_websub::address;
 
 use super::intake;
 use super::reply::{self, Reply};
@@ -212,8 +212,8 @@ async fn fill<T>(
 
 async fn subscriptions(hub: &Hub, query: &str) -> Result<(u16, Value), Fault> {
     let page = page(query)?;
-    let topic = value_of(query, "topic").map(|text| Topic::parse(&text)).transpose();
-    let topic = topic.map_err(|_| Fault(400, "topic is no topic".to_owned()))?;
+    let topic = value_of(query, "topic").map(|text| address::topic(&text)).transpose();
+    let topic = topic.map_err(|fault| Fault(400, format!("topic {fault}")))?;
     let read = async |after, limit| hub.list(topic.clone(), after, limit).await;
     let (found, next) = fill(page, |one: &SubscriptionView| one.stored.id.0, read).await?;
     Ok((200, json!({ "subscriptions": found.iter().map(subscription).collect::<Vec<_>>(), "next": next })))

@@ -227,7 +227,7 @@ impl Desk {
         }
     }
 
-    fn view(&self, stored: Subscription) -> SubscriptionView {
+    fn view(&self, mut stored: Subscription) -> SubscriptionView {
         let pair = spelling::pair(stored.topic.topic.as_str(), &stored.callback, &stored.extras);
         let callback = pair.map_or_else(|| stored.callback.to_string(), |pair| pair.callback.url().to_owned());
         let delivery = self.engine.borrow().webhook(stored.id).map(|seen| {
@@ -251,6 +251,12 @@ impl Desk {
                 cursor: seen.cursor.get(),
             }
         });
+        // What the callback said before is not why it gets nothing now.
+        if delivery.as_ref().is_some_and(|delivery| delivery.state == "reading")
+            && let Some(why) = self.unreadable.borrow().why(&stored.topic.topic)
+        {
+            stored.outcome = Some(why.clone());
+        }
         SubscriptionView { stored, callback, delivery }
     }
 

@@ -25,6 +25,30 @@ pub(super) struct Flights {
     pub(super) replays: HashMap<(WebhookId, Offset), DeadPublication>,
 }
 
+/// Topics that are kept in mind as unreadable. A file with more of them shows it with these.
+const UNREADABLE_MAX: usize = 1000;
+
+/// Topics that cannot be read, because the file is damaged there.
+#[derive(Default)]
+pub(super) struct Unreadable(HashMap<Topic, LastOutcome, RandomState>);
+
+impl Unreadable {
+    fn note(&mut self, topic: Topic, at: Timestamp, error: &StoreError) {
+        // Anything else passes, and is tried again.
+        if let StoreError::Corrupt(_) = error
+            && (self.0.len() < UNREADABLE_MAX || self.0.contains_key(&topic))
+        {
+            let text = format!("nothing was sent: the store cannot be read here: {error}").into();
+            self.0.insert(topic, LastOutcome { at, status: None, text });
+        }
+    }
+
+    /// Why nobody gets what is next on this topic.
+    pub(super) fn why(&self, topic: &Topic) -> Option<&LastOutcome> {
+        self.0.get(topic)
+    }
+}
+
 /// Tells the machine how an attempt ended when it is dropped: exactly once, whatever becomes of its runner.
 struct Report {
     desk: Rc<Desk>,
@@ -104,9 +128,11 @@ impl Desk {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(hub = desk.name(), %error, "the log cannot be read");
+                    desk.unreadable.borrow_mut().note(topic, Timestamp(desk.unix_millis()), &error);
                     return desk.feed(Event::FetchFailed { key });
                 }
             };
+            desk.unreadable.borrow_mut().0.remove(&topic);
             if let Some(gap) = page.gap {
                 error!(hub = desk.name(), topic = topic.as_str(), %after, %gap, "the log was cut before a subscriber had it");
             }

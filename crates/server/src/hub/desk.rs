@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::bridge::Outlet;
 use super::cache::Cache;
 use super::clerk::Clerk;
-use super::deliver::Flights;
+use super::deliver::{Flights, Unreadable};
 use super::door::{Hub, Options};
 use super::ping::Pings;
 use super::target::Targets;
@@ -60,6 +60,8 @@ pub(super) struct Desk {
     pub(super) targets: RefCell<Targets>,
     pub(super) cache: RefCell<Cache>,
     pub(super) flights: RefCell<Flights>,
+    /// Topics whose part of the log was damaged where it was read last.
+    pub(super) unreadable: RefCell<Unreadable>,
     pub(super) clerk: Clerk,
     pub(super) pings: RefCell<Pings>,
     pub(super) fetches: Semaphore,
@@ -116,6 +118,7 @@ impl Desk {
             targets: RefCell::default(),
             cache: RefCell::default(),
             flights: RefCell::default(),
+            unreadable: RefCell::default(),
             clerk: Clerk::default(),
             pings: RefCell::default(),
             fetches: Semaphore::new(FETCHES_MAX),

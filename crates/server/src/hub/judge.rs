@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method};
-use stentor_websub::authenticator::forward::{self, Outcome};
+use stentor_websub::authenticator::forward::{self, Outcome, Sender};
 use stentor_websub::authenticator::token::Tokens;
 use stentor_websub::authenticator::{Identity, TopicVerdict, Verdict};
 use stentor_websub::request::Intent;
@@ -71,14 +71,16 @@ impl Judge {
     pub(super) async fn consult(&self, intent: &Intent, asked: &Asked, courier: &Courier) -> Verdict {
         let Self::Forward { url, timeout } = self else { return Verdict::Unavailable };
         let fields = asked.headers.iter();
-        let fields: Vec<_> = fields.map(|(name, value)| (name.as_str().to_owned(), lossy(value))).collect();
+        let told: Vec<_> = fields.map(|(name, value)| (name.as_str().to_owned(), lossy(value))).collect();
+        let query = asked.target.split_once('?').map_or("", |(_, query)| query);
+        let sender = Sender { client: &asked.client, headers: &told, query, form: &asked.body };
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let parcel = Parcel {
             method: Method::POST,
             url: Arc::clone(url),
             headers,
-            body: Bytes::from(forward::question(intent, &asked.client, &fields)),
+            body: Bytes::from(forward::question(intent, &sender)),
             timeout: *timeout,
             answer: AnswerLimit::Whole(forward::ANSWER_BYTES_MAX),
         };

@@ -80,6 +80,8 @@ pub struct Reader {
     ended: watch::Receiver<bool>,
     /// The last publication that it has had.
     at: Offset,
+    /// It has been told of a gap, and has had nothing since.
+    is_told: bool,
     state: State,
 }
 
@@ -119,7 +121,7 @@ impl Hub {
         };
         let topic = HubTopic { hub: self.name().clone(), topic: topic.clone() };
         let ended = self.feeds().ended.subscribe();
-        (Reader { hub: Arc::clone(self), topic, live, ended, at, state }, lost)
+        (Reader { hub: Arc::clone(self), topic, live, ended, at, is_told: lost.is_some(), state }, lost)
     }
 }
 
@@ -169,9 +171,10 @@ impl Reader {
         }
     }
 
-    /// Goes on with a page of the log; whether something is missing before it.
+    /// Goes on with a page of the log; whether something is missing before it of which nothing was said.
     fn take(&mut self, page: Page) -> bool {
+        let is_told = std::mem::take(&mut self.is_told);
         self.state = if page.entries.is_empty() { State::Live } else { State::Behind(page.entries.into_iter()) };
-        page.gap.is_some()
+        page.gap.is_some() && !is_told
     }
 }

@@ -18,6 +18,7 @@ use stentor_store::sqlite::Sqlite;
 use stentor_store::{Health, Hub as HubName, Limits, ReadLimit, Store, StoreError, Timestamp};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::bridge::{self, Bridge, Outlet};
@@ -32,8 +33,14 @@ use crate::task;
 /// How often cursors are made durable: what a crash repeats at most.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the log is cut.
+/// How often the log is cut, and looked through for who has waited for too long.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The same while topics are refused for that: their publishers wait for the day on which the subscriber has caught up.
+const TRIM_INTERVAL_OVERDUE: Duration = Duration::from_secs(5);
+
+/// Looking takes at most one part in so many of the time, however many topics there are.
+const TRIM_SHARE: u32 = 20;
 
 /// How long new publications may gather while they come faster than this. One that comes alone waits for nothing; of many,
 /// waking the hubs' thread for each would cost more than what is done with it.
@@ -226,7 +233,7 @@ async fn drain(desks: &Desks) {
 /// Tells every hub what is new in the log, in its order, for ever.
 async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
     let mut at = start;
-    let mut looked = tokio::time::Instant::now();
+    let mut looked = Instant::now();
     loop {
         match store.beyond(at).await {
             Ok(_) => {}
@@ -240,7 +247,7 @@ async fn follow(store: Arc<dyn Store>, start: Offset, desks: Rc<Desks>) {
         if looked.elapsed() < GATHER {
             tokio::time::sleep_until(looked + GATHER).await;
         }
-        looked = tokio::time::Instant::now();
+        looked = Instant::now();
         let page = match store.tail(at, ReadLimit::default()).await {
             Ok(page) => page,
             Err(StoreError::Closed) => return,
@@ -298,19 +305,36 @@ async fn flush(store: Arc<dyn Store>) {
 }
 
 async fn trim(store: Arc<dyn Store>, clock: Arc<Clock>) {
+    let mut overdue = 0;
     loop {
         let now = Timestamp(u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX));
+        let begun = Instant::now();
         match store.trim(now).await {
-            Ok(trimmed) if trimmed.topics_overdue > 0 => warn!(
-                topics = trimmed.topics_overdue,
-                "topics take no publications: one has waited for its subscriber for longer than backlog_age_max"
-            ),
-            Ok(_) => {}
+            Ok(trimmed) => {
+                let topics = trimmed.topics_overdue;
+                if topics > overdue {
+                    warn!(
+                        topics,
+                        "topics take no publications: one has waited for its subscriber for longer than backlog_age_max"
+                    );
+                } else if topics == 0 && overdue > 0 {
+                    info!("all topics take publications again: no subscriber is behind by more than backlog_age_max");
+                }
+                overdue = topics;
+            }
             Err(StoreError::Closed) => return,
             Err(error) => warn!(%error, "the log cannot be cut"),
         }
-        tokio::time::sleep(TRIM_INTERVAL).await;
+        tokio::time::sleep(trim_pause(begun.elapsed(), overdue)).await;
     }
+}
+
+/// How long the log is left alone after it was looked through.
+fn trim_pause(took: Duration, topics_overdue: usize) -> Duration {
+    if topics_overdue == 0 {
+        return TRIM_INTERVAL;
+    }
+    took.saturating_mul(TRIM_SHARE).clamp(TRIM_INTERVAL_OVERDUE, TRIM_INTERVAL)
 }
 
 /// Reads the subscriptions of a hub, and goes on with the pings that it had taken.
@@ -391,4 +415,21 @@ fn answer<T: 'static>(desk: &Rc<Desk>, reply: oneshot::Sender<T>, work: impl Asy
     let desk_of_task = Rc::clone(desk);
     // Who asked may have gone; what was asked for is done all the same.
     desk.spawn(async move { drop(reply.send(work(&desk_of_task).await)) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_for_its_age_is_looked_at_soon() {
+        let check = |took, topics_overdue, expected| {
+            assert_eq!(trim_pause(Duration::from_secs(took), topics_overdue), Duration::from_secs(expected));
+        };
+        check(0, 0, 60);
+        check(9, 0, 60);
+        check(0, 1, 5);
+        check(1, 1, 20);
+        check(9, 7, 60);
+    }
 }

@@ -92,9 +92,10 @@ impl Rule {
     pub fn uri(&self, topic: &Topic) -> Option<String> {
         let uri = match self.template.split_once(PLACEHOLDER) {
             None => Cow::Borrowed(self.uri.as_str()),
-            // A URL has letters of other alphabets encoded, and a URI as they are.
+            // A URL has letters of other alphabets and some signs encoded, and a URI as they are.
             Some((before, after)) => {
-                percent_decode_str(topic.as_str().strip_prefix(before)?.strip_suffix(after)?).decode_utf8().ok()?
+                let behind = topic.as_str().strip_prefix(&*address::canonical(before))?;
+                percent_decode_str(behind.strip_suffix(&*address::canonical(after))?).decode_utf8().ok()?
             }
         };
         (self.topic(&uri).as_ref() == Some(topic)).then(|| uri.into_owned())
@@ -119,8 +120,10 @@ mod tests {
         check(&prefix, "com.x.a", Some("https://e.org/t/com.x.a?v=1"));
         check(&prefix, "com.y", None);
         check(&prefix, "com.x.größe", Some("https://e.org/t/com.x.gr%C3%B6%C3%9Fe?v=1"));
-        check(&prefix, "com.x.a\"b", Some("https://e.org/t/com.x.a\"b?v=1"));
+        check(&prefix, "com.x.\"<>`{|}^", Some("https://e.org/t/com.x.%22%3C%3E%60%7B%7C%7D%5E?v=1"));
         check(&prefix, "com.x.a\\b", None);
+        let written = rule("com.x.", Match::Prefix, "https://e.org/|ö%7E/{uri}?^");
+        check(&written, "com.x.a", Some("https://e.org/%7C%C3%B6~/com.x.a?%5E"));
         let exact = rule("com.x", Match::Exact, "https://e.org/x");
         check(&exact, "com.x", Some("https://e.org/x"));
         check(&exact, "com.x.a", None);

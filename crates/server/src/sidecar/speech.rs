@@ -241,7 +241,7 @@ impl Answer {
             Kind::Allowed | Kind::Denied => {
                 let allowed = self.verdict == Kind::Allowed;
                 let topic = if allowed { TopicVerdict::Allowed } else { TopicVerdict::Denied };
-                Verdict::Authenticated { identity: Identity::new(&self.identity?), topic }
+                Verdict::Authenticated { identity: Identity::parse(&self.identity?)?, topic }
             }
             Kind::Unauthenticated => Verdict::Unauthenticated,
             Kind::Nobody => Verdict::Nobody,
@@ -286,6 +286,8 @@ mod tests {
             "Some(Verdict(Authenticated { identity: Identity(\"a\"), topic: Allowed }, None))",
         );
         check(r#""verdict":"allowed""#, "None");
+        check(r#""verdict":"allowed","identity":"""#, "None");
+        check(&format!(r#""verdict":"allowed","identity":"{}""#, "a".repeat(1025)), "None");
         check(r#""verdict":"nobody","cache_for":2"#, "Some(Verdict(Nobody, Some(2s)))");
         check(r#""verdict":"nobody","cache_for":-2"#, "Some(Verdict(Nobody, None))");
         check(r#""verdict":"dictated","status":418,"detail":"1""#, "Some(Verdict(Dictated(Response { status: 418");

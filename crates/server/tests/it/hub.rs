@@ -80,7 +80,7 @@ async fn admin(node: &Node, method: &str, target: &str, body: &str) -> Reply {
     http.reply().await
 }
 
-async fn subscriptions(node: &Node) -> Vec<Value> {
+pub(crate) async fn subscriptions(node: &Node) -> Vec<Value> {
     let reply = admin(node, "GET", "/admin/hubs/hub/subscriptions", "").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["subscriptions"].as_array().unwrap().clone()
@@ -688,11 +688,15 @@ async fn an_endpoint_says_who_may_subscribe() {
     .await;
     let options = json!({"authenticator": {"type": "forward", "url": judge.url("/judge"), "timeout": 300}});
     let (node, receiver) = (start(&hub(options)), Receiver::start().await);
-    let secret = [("X-Key", "of the subscriber")];
-    assert_eq!(ask_as(&node, &receiver, TOPIC, &secret).await.status, 202);
+    let callback = receiver.url("/callback");
+    let asked = form(&[("hub.mode", "subscribe"), ("hub.topic", TOPIC), ("hub.callback", &callback), ("api_key", "f")]);
+    let headers = [FORM, ("X-Key", "of the subscriber")];
+    assert_eq!(send(&node, "/hub?api_key=q", &headers, asked.as_bytes()).await.status, 202);
     let question: Value = serde_json::from_slice(&judge.posts(1).await[0].body).unwrap();
     assert_eq!((&question["topic"], &question["headers"]["x-key"]), (&json!(TOPIC), &json!("of the subscriber")));
     assert_eq!((&question["mode"], &question["client"]), (&json!("subscribe"), &json!("127.0.0.1")));
+    let told = (&question["fields"], &question["query"]);
+    assert_eq!(told, (&json!({"api_key": ["f"]}), &json!({"api_key": ["q"]})));
     crate::house::soon("a subscription", async {
         while subscriptions(&node).await.is_empty() {
             tokio::task::yield_now().await;

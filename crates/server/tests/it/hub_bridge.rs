@@ -1,8 +1,10 @@
 //! One publication, every kind of subscriber: a realm and a hub that share topics.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::house::{Node, publisher, pusher, start};
+use crate::http::head;
 use crate::hub::{hub, send, subscribe_to};
 use crate::receiver::{Got, Receiver};
 
@@ -203,6 +205,37 @@ async fn uris_of_all_letters_cross() {
     let reply = node.post("/push", &json!({"topic": "com.shop.a\\b"}).to_string()).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert!(reply.text().contains("bridged"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn every_uri_is_discovered_and_subscribed_to() {
+    let mut config = bridged();
+    let paths = &mut config["workers"][0]["transports"][0]["paths"];
+    paths["topics"] = json!({"type": "websub-topic", "hub": "hub", "base_url": "https://example.com/topics/"});
+    let (node, receiver) = (start(&config), Receiver::start().await);
+    for (number, sign) in (1..).zip("\"<>`{|}^[]&ö".chars()) {
+        let uri = format!("com.shop.a{sign}b");
+        let publish = async || {
+            let reply = node.post("/push", &json!({"topic": uri, "args": [sign.to_string()]}).to_string()).await;
+            assert_eq!(reply.status, 202, "{uri}: {}", reply.text());
+        };
+        publish().await;
+        let mut http = node.http().await;
+        let written = if matches!(sign, '[' | ']' | '&') {
+            uri.clone()
+        } else {
+            utf8_percent_encode(&uri, NON_ALPHANUMERIC).to_string()
+        };
+        http.send(head("GET", &format!("/topics/{written}"), &[])).await;
+        let newest = http.reply().await;
+        assert_eq!(newest.status, 200, "{uri}");
+        let link = newest.header("link").unwrap();
+        let (_, topic) = link.rsplit_once('<').unwrap();
+        let topic = topic.strip_suffix(">; rel=\"self\"").unwrap();
+        subscribe_to(&node, topic, &receiver, &[]).await;
+        publish().await;
+        assert_eq!(body(receiver.posts(number).await.last().unwrap())["topic"], uri.as_str());
+    }
 }
 
 #[tokio::test]

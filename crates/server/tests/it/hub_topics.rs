@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::house::{Node, start};
+use crate::house::{Node, soon, start};
 use crate::http::{Http, Reply, head};
 use crate::hub::{hub, send};
 
@@ -188,4 +188,36 @@ async fn who_refuses_a_stream_gets_the_newest() {
     publish(&node, "text/plain", b"1").await;
     let reply = get(&node, &[("Accept", "text/event-stream;q=0, */*")]).await;
     assert_eq!((reply.status, reply.text()), (200, "1"));
+}
+
+#[tokio::test]
+async fn a_gap_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = readable();
+    config["store"] =
+        json!({"type": "sqlite", "path": folder.path().join("store.sqlite").to_str().unwrap(), "history_entries": 1});
+    let node = start(&config);
+    let target = "/sse?topic=http://t/";
+    let mut stream = Stream::open(&node, target, None).await;
+    for body in ["1", "2", "3"] {
+        let reply = send(&node, "/hub?topic=http://t/", &[("Content-Type", "text/plain")], body.as_bytes()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+    let (place, _) = stream.data().await;
+    drop(stream);
+    node.running.stop().await;
+    let node = start(&config);
+    // The log is cut at the start, and nobody says when that is done.
+    let cut = async {
+        while !Stream::open(&node, target, Some(&place)).await.event().await.starts_with("event: gap\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the log to be cut", cut).await;
+    let beyond = place.replace("-1", "-1000000000");
+    for last in ["dead-1", &place, &beyond] {
+        let mut stream = Stream::open(&node, target, Some(last)).await;
+        assert!(stream.event().await.starts_with("event: gap\n"), "{last}");
+        assert_eq!(stream.data().await.1, "data: 3", "{last}");
+    }
 }

@@ -35,6 +35,7 @@ mod http_layer;
 mod hub;
 mod hub_bridge;
 mod hub_cli;
+mod hub_damage;
 mod hub_kill;
 mod hub_topics;
 mod lifetime;

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::{fault, io};
-use super::schema;
+use super::{birth, schema};
 use crate::StoreError;
 
 /// Copies the store at `from` into the new file `to`: one view of it, packed, and on the disk when this returns. The store may
@@ -31,8 +31,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
         let _ = fs::remove_file(to);
     }
     copied?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    birth::sync_folder(to).map_err(io)
 }
 
 fn copy(source: &Connection, part: &Path) -> Result<(), StoreError> {

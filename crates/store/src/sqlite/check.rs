@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::fault;
-use super::schema;
+use super::{birth, schema};
 use crate::StoreError;
 
 /// Faults that are listed; a file with more is lost anyway.
@@ -85,11 +85,12 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
 
 /// A connection that sees a store without locking out its owner.
 pub(super) fn inspect(path: &Path) -> Result<Connection, StoreError> {
+    birth::judge(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
     match schema::version(&connection)? {
-        0 => Err(StoreError::Unfit("the file is no store".into())),
+        0 => Err(StoreError::Unfit(birth::NOTHING_IN_IT.into())),
         found if found > schema::VERSION => {
             Err(StoreError::Unfit(format!("the store has version {found}, which this program does not know").into()))
         }

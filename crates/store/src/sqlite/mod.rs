@@ -4,6 +4,7 @@
 //! `query` how it is read back, `writer` when it is committed.
 
 mod backup;
+mod birth;
 mod check;
 mod command;
 mod cut;
@@ -35,6 +36,7 @@ use stentor_model::{Epoch, Offset, WebhookId};
 pub use backup::backup;
 pub use check::{Report, check};
 
+use birth::Birth;
 use command::{Command, Read, Write};
 use fault::{fault, io};
 use ledger::Ledger;
@@ -82,14 +84,16 @@ impl Sqlite {
     /// [`StoreError::Locked`], [`StoreError::Unfit`], or what the file system says.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         let lock = lock(path)?;
-        // Secrets of subscribers are in it. The files beside it get the same permissions.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
+        let birth = Birth::of(path)?;
         let reserve = Reserve::beside(path);
-        let ledger = match prepare(path, &limits) {
+        let ledger = match prepare(path, &limits, &birth) {
             // A disk without any room shows itself in many ways.
-            Err(StoreError::Full(Limit::Disk) | StoreError::Failed(_)) if reserve.give() => prepare(path, &limits)?,
+            Err(StoreError::Full(Limit::Disk) | StoreError::Failed(_)) if reserve.give() => {
+                prepare(path, &limits, &birth)?
+            }
             other => other?,
         };
+        birth.end()?;
         Self::start(path, ledger, reserve, lock)
     }
 
@@ -204,8 +208,11 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 /// The connection that writes, and what the file says.
-fn prepare(path: &Path, limits: &Limits) -> Result<Ledger, StoreError> {
+fn prepare(path: &Path, limits: &Limits, birth: &Birth) -> Result<Ledger, StoreError> {
     let mut connection = schema::connect(path, Role::Writer(limits.file_bytes_max))?;
+    if !birth.is_under_way() && schema::version(&connection)? == 0 {
+        return Err(StoreError::Unfit(birth::NOTHING_IN_IT.into()));
+    }
     schema::migrate(&mut connection)?;
     let shared = Arc::new(load(&mut connection, limits.clone()).map_err(fault)?);
     Ledger::new(connection, shared)

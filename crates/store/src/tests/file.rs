@@ -137,6 +137,61 @@ fn foreign_files_are_left_alone() {
 }
 
 #[test]
+fn an_emptied_file_is_not_begun_anew() {
+    let check_refused = |empty: fn(&Path)| {
+        let (_folder, path) = folder();
+        drop(sample(&path));
+        empty(&path);
+        let octets = fs::metadata(&path).unwrap().len();
+        for refused in [Sqlite::open(&path, Limits::default()).map(drop), check(&path).map(drop)] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.starts_with("the file is no store"), "{refused}");
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), octets);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(all(&open(&path)), 0);
+    };
+    check_refused(|path| fs::write(path, "").unwrap());
+    // The head of a file, as a copy that was made without the write-ahead log beside it may be.
+    check_refused(|path| {
+        fs::remove_file(path).unwrap();
+        let young = Connection::open(path).unwrap();
+        young.pragma_update(None, "journal_mode", "WAL").unwrap();
+    });
+}
+
+#[test]
+fn a_log_beside_an_emptied_file_is_left() {
+    let (folder, path) = folder();
+    let store = sample(&path);
+    let kept = folder.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let (copy, log) = (kept.join("store.db"), kept.join("store.db-wal"));
+    fs::copy(folder.path().join("store.db-wal"), &log).unwrap();
+    fs::write(&copy, "").unwrap();
+    drop(store);
+    let octets = fs::read(&log).unwrap();
+    assert!(Sqlite::open(&copy, Limits::default()).is_err() && check(&copy).is_err());
+    assert!(fs::read(&log).is_ok_and(|found| found == octets));
+}
+
+#[test]
+fn a_file_that_was_being_made_is_made() {
+    let (_folder, path) = folder();
+    let mark = path.with_file_name("store.db.new");
+    // Killed before there was a table.
+    for file in [&path, &mark] {
+        fs::write(file, "").unwrap();
+    }
+    drop(sample(&path));
+    assert!(!mark.exists());
+    // Killed before the mark was taken away.
+    fs::write(&mark, "").unwrap();
+    assert_eq!(all(&open(&path)), 50);
+    assert!(!mark.exists());
+}
+
+#[test]
 fn a_backup_is_taken_while_publishers_go_on() {
     let (folder, path) = folder();
     let store = sample(&path);

@@ -4,11 +4,13 @@
 //!
 //! ```json
 //! {"mode": "subscribe", "topic": "https://…", "callback": "https://…", "lease_seconds": 864000, "has_secret": true,
-//!  "client": "192.0.2.1", "headers": {"authorization": "Bearer …"}}
+//!  "client": "192.0.2.1", "headers": {"authorization": "Bearer …"}, "fields": {"api_key": ["…"]}, "query": {}}
 //! ```
 //!
 //! `lease_seconds` and `has_secret` are there for subscriptions; the secret itself never leaves the hub. Of a header field
-//! that came several times the values are joined with a comma. The endpoint answers:
+//! that came several times the values are joined with a comma. `fields` are those of the form that are not told elsewhere,
+//! `query` those of the request's URL, each with all of its values. They are as bounded as the request: by
+//! `request_bytes_max` and by what a head may have. The endpoint answers:
 //!
 //! - 200 with `{"identity": "name", "scopes": ["regular expression", …]}`: authenticated, for topics that a scope matches
 //!   in full; with `"is_authenticated": false` it is somebody who is not;
@@ -24,7 +26,7 @@ use std::collections::BTreeMap;
 
 use super::scope::Scopes;
 use super::{Identity, Response, Verdict};
-use crate::request::{Intent, Wish};
+use crate::request::{self, Intent, Wish};
 
 /// How much of an answer is read. Scopes may be many; a longer answer is a failure.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -47,6 +49,24 @@ struct Question<'a> {
     has_secret: Option<bool>,
     client: &'a str,
     headers: BTreeMap<String, String>,
+    fields: Fields,
+    query: Fields,
+}
+
+/// The values of each field, in their order.
+type Fields = BTreeMap<String, Vec<String>>;
+
+/// What the endpoint is told of a request besides what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The address of who sent it.
+    pub client: &'a str,
+    /// Its header fields.
+    pub headers: &'a [(String, String)],
+    /// The query of its URL.
+    pub query: &'a str,
+    /// Its body, which is a form.
+    pub form: &'a [u8],
 }
 
 #[derive(Deserialize)]
@@ -63,9 +83,14 @@ const fn yes() -> bool {
     true
 }
 
-/// The body of the question, in JSON. `client` is the address of who sent the request.
+/// Fields of a form that the question has under names of its own.
+const TOLD_FIELDS: &[&str] =
+    &["hub.mode", "hub.topic", "hub.topic[]", "hub.callback", "hub.lease_seconds", "hub.secret", "hub.secret[]"];
+
+/// The body of the question, in JSON.
 #[must_use]
-pub fn question(intent: &Intent, client: &str, headers: &[(String, String)]) -> Vec<u8> {
+pub fn question(intent: &Intent, sender: &Sender<'_>) -> Vec<u8> {
+    let Sender { client, headers, query, form } = *sender;
     let mut joined: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
         let name = name.to_ascii_lowercase();
@@ -86,8 +111,22 @@ pub fn question(intent: &Intent, client: &str, headers: &[(String, String)]) -> 
         has_secret,
         client,
         headers: joined,
+        fields: fields(form, |name| !TOLD_FIELDS.contains(&name)),
+        // Who writes the secret there has erred, and it is a secret all the same.
+        query: fields(query.as_bytes(), |name| !name.starts_with("hub.secret")),
     };
     serde_json::to_vec(&question).expect("text and numbers are always JSON")
+}
+
+fn fields(form: &[u8], is_told: impl Fn(&str) -> bool) -> Fields {
+    let mut told = Fields::new();
+    for (name, value) in request::fields(form) {
+        let name = String::from_utf8_lossy(&name);
+        if is_told(&name) {
+            told.entry(name.into_owned()).or_default().push(String::from_utf8_lossy(&value).into_owned());
+        }
+    }
+    told
 }
 
 /// What came of asking the endpoint.
@@ -137,7 +176,7 @@ fn credentials(body: &[u8], intent: &Intent) -> Option<Verdict> {
     }
     let scopes = Scopes::compile(&found.scopes).ok()?;
     let topic = scopes.judge(intent.pair.topic.topic());
-    Some(Verdict::Authenticated { identity: Identity::new(&found.identity), topic })
+    Some(Verdict::Authenticated { identity: Identity::parse(&found.identity)?, topic })
 }
 
 #[cfg(test)]
@@ -157,8 +196,17 @@ mod tests {
         let headers = [("Authorization", "Bearer x"), ("X-A", "1"), ("x-a", "2"), ("Host", "hub")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let check = |wish, expected: &str| {
-            let body = question(&intent(wish), "192.0.2.1", &headers);
-            assert_eq!(String::from_utf8(body).unwrap(), expected);
+            let form = b"hub.mode=x&hub.topic=t&hub.topic[]=t&hub.callback=c&hub.lease_seconds=1&hub.secret=hunter2\
+                         &hub.secret[]=hunter2&api_key=a+b&x=%ff&api_key=c&hub.verify_token=v";
+            let query = "api_key=q&hub.secret=hunter2&hub%2Esecret=hunter2&flag&hub.topic=t";
+            let sender = Sender { client: "192.0.2.1", headers: &headers, query, form };
+            let body = String::from_utf8(question(&intent(wish), &sender)).unwrap();
+            assert!(!body.contains("hunter2"), "{body}");
+            let (before, fields) = body.split_once(r#","fields":"#).unwrap();
+            assert_eq!(format!("{before}}}"), expected);
+            let expected = "{\"api_key\":[\"a b\",\"c\"],\"hub.verify_token\":[\"v\"],\"x\":[\"\u{fffd}\"]},\
+                            \"query\":{\"api_key\":[\"q\"],\"flag\":[\"\"],\"hub.topic\":[\"t\"]}}";
+            assert_eq!(fields, expected);
         };
         check(
             Wish::Subscribe { lease_seconds: Some(60), secret: Some(Secret::new("hunter2")) },
@@ -183,9 +231,18 @@ mod tests {
         check(200, r#"{"identity":"ann","scopes":[".*"],"is_authenticated":false}"#, Verdict::Unauthenticated);
         check(200, " null ", Verdict::Nobody);
         check(204, "", Verdict::Nobody);
-        for wrong in ["", "{}", "[]", "true", r#"{"identity":1,"scopes":[]}"#, r#"{"identity":"a","scopes":["("]}"#] {
+        for wrong in [
+            "",
+            "{}",
+            "[]",
+            "true",
+            r#"{"identity":1,"scopes":[]}"#,
+            r#"{"identity":"a","scopes":["("]}"#,
+            r#"{"identity":"","scopes":[]}"#,
+        ] {
             check(200, wrong, Verdict::Failed);
         }
+        check(200, &format!(r#"{{"identity":"{}","scopes":[]}}"#, "a".repeat(1025)), Verdict::Failed);
         check(201, "null", Verdict::Failed);
         check(302, "", Verdict::Failed);
         check(500, "", Verdict::Failed);

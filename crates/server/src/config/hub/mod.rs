@@ -149,7 +149,7 @@ fn topic_prefix(cursor: &Cursor<'_>) -> Option<String> {
         cursor.must("the beginning of topic URLs with a '/' after the host, such as 'https://example.com/'");
         return None;
     }
-    Some(text.to_owned())
+    Some(address::canonical(text).into_owned())
 }
 
 /// Reads the required token of a `hub-admin`. A value with a fault in it is not repeated.
