@@ -476,14 +476,12 @@ async fn somebody_who_crashes_workers_does_not_close_the_hub() {
 import os
 if authorization == 'crash': os._exit(7)
 return None";
-    let function = Function::start(body).await;
-    for _ in 0..6 {
+    let function = Function::tuned(body, |options| options.timeout = Duration::from_secs(20)).await;
+    for _ in 0..9 {
         soon("a crash", async { while function.ask_as("crash").await != Verdict::Unavailable {} }).await;
     }
-    // The time of a question is ten seconds here; a wait that had doubled each time would be six by now.
-    let since = std::time::Instant::now();
+    // A wait that had doubled each time would be longer now than a question has.
     assert_eq!(function.ask().await, Verdict::Nobody);
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }
 
 #[tokio::test]
