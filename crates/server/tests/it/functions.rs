@@ -368,15 +368,13 @@ async fn an_environment_that_is_there_needs_no_network() {
 #[tokio::test]
 async fn sleeping_past_the_deadline_is_a_denial() {
     for (kind, pause) in
-        [("def", "import time; time.sleep(30)"), ("async def", "import asyncio; await asyncio.sleep(30)")]
+        [("def", "import time; time.sleep(600)"), ("async def", "import asyncio; await asyncio.sleep(600)")]
     {
         let body = format!("if authorization == 'slow': {pause}\nreturn None");
         let function = Function::of(code(kind, &body), |options| options.timeout = Duration::from_secs(4)).await;
-        let since = std::time::Instant::now();
-        let slow = function.ask_as("slow");
-        let (slow, quick) = tokio::join!(slow, function.ask());
+        let both = async { tokio::join!(function.ask_as("slow"), function.ask()) };
+        let (slow, quick) = soon("both answers", both).await;
         assert_eq!((slow, quick), (Verdict::Unavailable, Verdict::Nobody), "{kind}");
-        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         assert_eq!(function.ask().await, Verdict::Nobody, "the worker goes on");
         assert_eq!(function.meters.function_silences.get(), 1);
     }
