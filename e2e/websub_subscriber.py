@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import http.client
 import http.server
+import json
 import queue
 import threading
 import urllib.parse
@@ -57,12 +58,13 @@ class Subscriber:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 said = Said(self.command, url.path, dict(urllib.parse.parse_qsl(url.query)), self.headers, body)
                 status, content = decide(said)
+                # Before the answer: the next request may come over another connection, and so by another thread.
+                subscriber.said.put(said)
                 self.send_response(status)
                 if status != 204:
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
-                subscriber.said.put(said)
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -102,7 +104,8 @@ def send(url: str, body: bytes, content_type: str) -> tuple[int, str]:
         connection.close()
 
 
-def publish(hub: str, topic: str, content: bytes, content_type: str = "text/plain") -> None:
-    """Sends content itself, which the hub distributes as it is."""
+def publish(hub: str, topic: str, content: bytes, content_type: str = "text/plain") -> str:
+    """Sends content itself, which the hub distributes as it is; gives the publication's id."""
     status, text = send(f"{hub}?{urllib.parse.urlencode({'topic': topic})}", content, content_type)
     assert status == 202, f"{status} {text}"
+    return str(json.loads(text)["id"])
