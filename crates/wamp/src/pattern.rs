@@ -16,7 +16,7 @@ pub const WILDCARD_COMPONENTS_MAX: usize = 32;
 
 /// A table by text. Every publication looks into some of them, and the standard library's hash would cost more than the rest
 /// of a look-up. This one is seeded for each table too, and no answer tells anybody how long a look-up took.
-type Table<T> = HashMap<Box<str>, T, RandomState>;
+pub(crate) type Table<T> = HashMap<Box<str>, T, RandomState>;
 
 /// Patterns and what they lead to.
 #[derive(Debug)]

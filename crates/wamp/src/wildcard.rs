@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-type Table<T> = HashMap<Box<str>, T, RandomState>;
+use crate::pattern::Table;
 
 /// Patterns that name the same word at the same component are a list up to this length, or up to a part of all patterns.
 const LIST_MAX: usize = 64;
@@ -77,13 +77,23 @@ impl Row {
         self.0.get(at).copied().unwrap_or_default()
     }
 
+    /// Leaves in `fitting` who is in this row or in what `named` gives word by word. False when that is nobody.
+    fn sift(&self, fitting: &mut [u64], mut named: impl FnMut(usize) -> u64) -> bool {
+        let mut some = 0;
+        for (at, fitting) in fitting.iter_mut().enumerate() {
+            *fitting &= self.word(at) | named(at);
+            some |= *fitting;
+        }
+        some != 0
+    }
+
     fn slots(&self) -> impl Iterator<Item = u32> {
         self.0.iter().zip(0_u32..).flat_map(|(&word, at)| Bits(word).map(move |bit| at * 64 + bit))
     }
 }
 
 /// The places of a word's ones.
-struct Bits(u64);
+pub(crate) struct Bits(pub(crate) u64);
 
 impl Iterator for Bits {
     type Item = u32;
@@ -98,15 +108,19 @@ impl Iterator for Bits {
 /// Some of the slots.
 #[derive(Debug)]
 enum Who {
+    /// In their order.
     List(Vec<u32>),
-    Row { row: Row, count: usize },
+    Row {
+        row: Row,
+        count: usize,
+    },
 }
 
 impl Who {
     fn insert(&mut self, slot: u32, all: usize) {
         match self {
             Self::List(list) => {
-                list.push(slot);
+                list.insert(list.partition_point(|&other| other < slot), slot);
                 if list.len() > LIST_MAX.max(all / ROW_PART) {
                     let (mut row, count) = (Row::default(), list.len());
                     list.iter().for_each(|&slot| row.set(slot));
@@ -166,35 +180,22 @@ impl Component {
     }
 
     /// Leaves in `fitting` who fits this word too. False when that is nobody.
-    fn sift(&self, word: &str, fitting: &mut [u64], kept: &mut Vec<u32>) -> bool {
-        let mut row = None;
-        kept.clear();
+    fn sift(&self, word: &str, fitting: &mut [u64]) -> bool {
         match self.named.get(word) {
-            None => {}
+            None => self.open.sift(fitting, |_| 0),
+            Some(Who::Row { row, .. }) => self.open.sift(fitting, |at| row.word(at)),
             Some(Who::List(list)) => {
-                kept.extend(list.iter().filter(|&&slot| fitting[slot as usize / 64] >> (slot % 64) & 1 == 1));
-            }
-            Some(Who::Row { row: bits, .. }) => row = Some(bits),
-        }
-        let mut some = 0;
-        match row {
-            None => {
-                for (at, fitting) in fitting.iter_mut().enumerate() {
-                    *fitting &= self.open.word(at);
-                    some |= *fitting;
-                }
-            }
-            Some(row) => {
-                for (at, fitting) in fitting.iter_mut().enumerate() {
-                    *fitting &= self.open.word(at) | row.word(at);
-                    some |= *fitting;
-                }
+                let mut list = &list[..];
+                self.open.sift(fitting, |at| {
+                    let mut named = 0;
+                    while let Some((slot, rest)) = list.split_first().filter(|(slot, _)| **slot as usize / 64 == at) {
+                        named |= 1 << (slot % 64);
+                        list = rest;
+                    }
+                    named
+                })
             }
         }
-        for slot in &*kept {
-            fitting[*slot as usize / 64] |= 1 << (slot % 64);
-        }
-        some != 0 || !kept.is_empty()
     }
 }
 
@@ -246,9 +247,8 @@ impl<T> Group<T> {
             many.resize(words, u64::MAX);
             &mut many[..]
         };
-        let mut kept = Vec::new();
         for (component, word) in self.components.iter().zip(uri.split('.')) {
-            if !component.sift(word, fitting, &mut kept) {
+            if !component.sift(word, fitting) {
                 return;
             }
         }
@@ -337,17 +337,13 @@ mod tests {
     /// Patterns of eight components, each open or one of a few words: lists become rows, and lists again.
     #[test]
     fn rows_and_lists_find_the_same() {
-        let mut rng = dice(7);
+        let mut rng = fastrand::Rng::with_seed(7);
         let mut index = Wildcards::default();
         let mut patterns: Vec<String> = Vec::new();
         let words = ["", "a", "b", "c", "", "rare"];
         let mut text = |count: usize| -> String {
-            let parts: Vec<&str> = (0..8)
-                .map(|_| match rng() % 1000 {
-                    0 => "rare",
-                    other => words[other as usize % count],
-                })
-                .collect();
+            let parts: Vec<&str> =
+                (0..8).map(|_| if rng.u32(..1000) == 0 { "rare" } else { words[rng.usize(..count)] }).collect();
             parts.join(".")
         };
         for _ in 0..5000 {
@@ -377,15 +373,6 @@ mod tests {
             }
         }
         assert!(index.is_empty());
-    }
-
-    /// A small generator, so that the same patterns come each time.
-    fn dice(seed: u64) -> impl FnMut() -> u64 {
-        let mut state = seed;
-        move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state >> 33
-        }
     }
 
     proptest! {

@@ -22,6 +22,7 @@ use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::publish_options::Filter;
 use crate::uri::Match;
 use crate::value::Dict;
+use crate::wildcard::Bits;
 
 /// Topics with a retained event. Publishers choose topics freely, so without a bound they could fill the memory.
 pub const RETAINED_TOPICS_MAX: usize = 100_000;
@@ -225,11 +226,8 @@ impl Columns {
                     break;
                 }
             }
-            while same != 0 {
-                if alike(start + same.trailing_zeros() as usize).is_break() {
-                    return compared;
-                }
-                same &= same - 1;
+            if Bits(same).try_for_each(|bit| alike(start + bit as usize)).is_break() {
+                return compared;
             }
         }
         compared
