@@ -21,6 +21,7 @@ const REQUEST: &str = "request/tests.rs";
 const MACHINE: &str = "subscription/tests.rs";
 /// A hub with real sockets, from outside.
 const HUB: &str = "hub.rs";
+const HUB_STORE: &str = "hub_store.rs";
 /// The HTTP client that hubs send with.
 const COURIER: &str = "courier.rs";
 
@@ -91,7 +92,7 @@ const CLAUSES: &[(u8, &str, Held)] = &[
     (57, "reduced feeds", Left("a hub is content-unaware")),
     (58, "a dead subscriber delays nobody", Shell(HUB, "one_that_hangs_delays_nobody_else")),
     (59, "order", Shell(HUB, "a_failing_receiver_is_tried_again_and_nothing_overtakes")),
-    (60, "crashes", Shell(HUB, "a_restart_loses_nothing")),
+    (60, "crashes", Shell(HUB_STORE, "a_restart_loses_nothing")),
     (61, "User-Agent", Shared("headers.rs", "the_hub_names_itself", HUB, "a_webhook_arrives")),
     // 8 Security Considerations
     (62, "the callback's scheme", Shared("address.rs", "addresses_keep_the_target", COURIER, "certificates_are_the_hosts_own")),
@@ -123,8 +124,11 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 /// The tests of the server that hold items.
-const OF_SERVER: &[(&str, &str)] =
-    &[(HUB, include_str!("../../server/tests/it/hub.rs")), (COURIER, include_str!("../../server/tests/it/courier.rs"))];
+const OF_SERVER: &[(&str, &str)] = &[
+    (HUB, include_str!("../../server/tests/it/hub.rs")),
+    (HUB_STORE, include_str!("../../server/tests/it/hub_store.rs")),
+    (COURIER, include_str!("../../server/tests/it/courier.rs")),
+];
 
 #[test]
 fn every_clause_is_held() {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::cli::{home, run, stentor};
 use crate::house::{Node, configured, soon, start, start_with};
-use crate::hub::{ADMIN_TOKEN, TOPIC, hub, subscribe};
+use crate::hub::{ADMIN_TOKEN, TOPIC, hub, hub_in, subscribe};
 use crate::receiver::{Receiver, Say, polite};
 
 /// Runs a command while the subscribers of this test go on.
@@ -150,8 +150,7 @@ async fn subscriptions_are_looked_after() {
 async fn what_is_removed_behind_a_change_that_waits_is_sent_nothing() {
     let store = tempfile::tempdir().unwrap();
     let file = store.path().join("store.sqlite");
-    let mut config = hub(json!({}));
-    config["store"] = json!({"type": "sqlite", "path": file.to_str().unwrap()});
+    let config = hub_in(&file, json!({}));
     let (node, first, second, dir) = (start(&config), Receiver::start().await, Receiver::start().await, desk());
     subscribe(&node, &first, &[]).await;
     subscribe(&node, &second, &[]).await;

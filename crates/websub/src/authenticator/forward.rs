@@ -84,8 +84,11 @@ const fn yes() -> bool {
 }
 
 /// Fields of a form that the question has under names of its own.
-const TOLD_FIELDS: &[&str] =
-    &["hub.mode", "hub.topic", "hub.topic[]", "hub.callback", "hub.lease_seconds", "hub.secret", "hub.secret[]"];
+const TOLD_FIELDS: &[&str] = &["hub.mode", "hub.topic", "hub.topic[]", "hub.callback", "hub.lease_seconds"];
+
+/// What the names of fields begin with that are never told. Whoever misspells the rest, or writes it into the query, has erred, and
+/// it is a secret all the same.
+const SECRET: &str = "hub.secret";
 
 /// The body of the question, in JSON.
 #[must_use]
@@ -111,18 +114,19 @@ pub fn question(intent: &Intent, sender: &Sender<'_>) -> Vec<u8> {
         has_secret,
         client,
         headers: joined,
-        fields: fields(form, |name| !TOLD_FIELDS.contains(&name)),
-        // Who writes the secret there has erred, and it is a secret all the same.
-        query: fields(query.as_bytes(), |name| !name.starts_with("hub.secret")),
+        fields: fields(form, TOLD_FIELDS),
+        query: fields(query.as_bytes(), &[]),
     };
     serde_json::to_vec(&question).expect("text and numbers are always JSON")
 }
 
-fn fields(form: &[u8], is_told: impl Fn(&str) -> bool) -> Fields {
+/// The fields of a form but these, and but the secret.
+fn fields(form: &[u8], without: &[&str]) -> Fields {
     let mut told = Fields::new();
     for (name, value) in request::fields(form) {
         let name = String::from_utf8_lossy(&name);
-        if is_told(&name) {
+        let is_secret = name.get(..SECRET.len()).is_some_and(|start| start.eq_ignore_ascii_case(SECRET));
+        if !is_secret && !without.contains(&&*name) {
             told.entry(name.into_owned()).or_default().push(String::from_utf8_lossy(&value).into_owned());
         }
     }
@@ -197,7 +201,7 @@ mod tests {
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let check = |wish, expected: &str| {
             let form = b"hub.mode=x&hub.topic=t&hub.topic[]=t&hub.callback=c&hub.lease_seconds=1&hub.secret=hunter2\
-                         &hub.secret[]=hunter2&api_key=a+b&x=%ff&api_key=c&hub.verify_token=v";
+                         &hub.secret[]=hunter2&Hub.Secret[0]=hunter2&api_key=a+b&x=%ff&api_key=c&hub.verify_token=v";
             let query = "api_key=q&hub.secret=hunter2&hub%2Esecret=hunter2&flag&hub.topic=t";
             let sender = Sender { client: "192.0.2.1", headers: &headers, query, form };
             let body = String::from_utf8(question(&intent(wish), &sender)).unwrap();
