@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::ledger::Check;
 use crate::publishers::{Pace, Publishers, Until};
 use crate::request::{Topics, numbered};
-use crate::rounds::Spread;
+use crate::rounds::{Spread, undisturbed};
 use crate::session::{self, Deflate, Target};
 use crate::subscribers::{Reading, Subscribers};
 use crate::system::{Security, Setup, System, TOPIC, everybody};
@@ -178,7 +178,7 @@ pub fn run(context: &Context, curves: &[Curve], rounds: usize, tell: &mut dyn Fn
     for &curve in curves {
         for round in 1..=rounds {
             for point in curve.points() {
-                let result = point.run(context).map_err(|fault| fault.to_string());
+                let result = undisturbed(&|| point.run(context)).map_err(|fault| fault.to_string());
                 let run = CurveRun { curve, label: point.label, round, result };
                 tell(&run);
                 all.runs.push(run);

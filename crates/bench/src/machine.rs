@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -49,13 +49,17 @@ pub fn describe() -> Value {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let seconds = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
     json!({
-        "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        "cores": processors(),
         "cpu": model.trim_matches([' ', '\t', ':']),
         "kernel": kernel.trim(),
         "memory_mib": memory_total() / 1024,
         "open_files": descriptors(),
         "date": date(seconds),
     })
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn memory_total() -> u64 {
@@ -69,6 +73,25 @@ pub fn stolen() -> u64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     // Field 8 of the first line, in hundredths of a second.
     text.split_whitespace().nth(8).and_then(|word| word.parse::<u64>().ok()).unwrap_or_default() * 10_000_000
+}
+
+/// What the hypervisor takes from a moment on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Theft {
+    begin: Instant,
+    stolen: u64,
+}
+
+impl Theft {
+    pub(crate) fn begin() -> Self {
+        Self { begin: Instant::now(), stolen: stolen() }
+    }
+
+    /// The part of all processors' time since then.
+    pub(crate) fn share(self) -> f64 {
+        let all = self.begin.elapsed().as_nanos() as f64 * processors() as f64;
+        (stolen() - self.stolen) as f64 / all.max(1.0)
+    }
 }
 
 /// A day of the Gregorian calendar from seconds since 1970, for the result's heading.

@@ -49,6 +49,6 @@ pub fn run(
     tell: &mut dyn FnMut(&FunctionRun),
 ) -> Result<FunctionResults, Fault> {
     let python = node::prepare(context)?;
-    let turn = |cell: FunctionCell, judge| Some(cell.run(context, judge, &python));
-    Ok(take_turns(cells, judges, rounds, turn, tell))
+    let turn = |cell: FunctionCell, judge| cell.run(context, judge, &python);
+    Ok(take_turns(cells, judges, rounds, |_, _| true, turn, tell))
 }

@@ -44,8 +44,7 @@ pub fn run(
     rounds: usize,
     tell: &mut dyn FnMut(&HubRun),
 ) -> HubResults {
-    let turn = |cell: HubCell, maker| cell.suits(maker).then(|| cell.run(context, maker));
-    take_turns(cells, makers, rounds, turn, tell)
+    take_turns(cells, makers, rounds, HubCell::suits, |cell, maker| cell.run(context, maker), tell)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! For each round of an attack a fresh server gets an honest load at a fixed rate, and is measured in calm, at the attack's onset and
 //! while it lasts. The attackers are a process of their own, which runs at the same priority as everything else. Where it
 //! takes more than a small part of a processor, a control shows what the same load suffers from a process that merely
-//! burns as much: that part is not the server's doing.
+//! burns as much: that part is not the server's doing. Neither is what a host takes from its guest: windows in which that
+//! was noticeable count for nothing, and more rounds are made instead.
 
 mod attack;
 mod culprit;
@@ -27,7 +28,7 @@ pub use attack::{ATTACKS, Attack};
 
 use crate::dialect::{Dialect, Serializer};
 use crate::fault::{Fault, io};
-use crate::machine;
+use crate::machine::{self, Theft};
 use crate::process::Process;
 use crate::publishers::{Audience, Pace, Publishers, Until};
 use crate::request::{Body, Template, Topics};
@@ -48,6 +49,9 @@ const SOURCES: usize = 32;
 
 /// One window of measuring.
 const WINDOW: Duration = Duration::from_secs(5);
+
+/// Rounds that are made for each one that is wanted, while the machine's host disturbs them.
+const ATTEMPTS_MAX: usize = 3;
 
 /// Processors that attackers may take before a control is measured.
 const CONTROL_FROM: f64 = 0.1;
@@ -81,8 +85,12 @@ pub fn run(options: &Options, say: &dyn Fn(&str), complain: &dyn Fn(&str)) -> Re
     let mut records = Vec::new();
     for attack in wanted {
         complain(&format!("{}: {}", attack.name, attack.words));
-        let rounds = (0..options.rounds.max(1)).map(|_| suffer(attack, options)).collect::<Result<_, _>>()?;
-        records.push(Record { attack, rounds });
+        let mut record = Record { attack, rounds: Vec::new() };
+        let enough = options.rounds.max(1);
+        while record.quiet() < enough && record.rounds.len() < enough * ATTEMPTS_MAX {
+            record.rounds.push(suffer(attack, options)?);
+        }
+        records.push(record);
     }
     if let Some(file) = &options.json {
         let attacks: Vec<_> = records.iter().map(Record::json).collect();
@@ -153,7 +161,7 @@ impl Honest {
             progress: std::sync::Arc::clone(self.subscribers.progress()),
             events_per_publication: SUBSCRIBERS as u64,
         };
-        let (begin, mut attackers) = (Instant::now(), attackers);
+        let (begin, theft, mut attackers) = (Instant::now(), Theft::begin(), attackers);
         let mut spent = |server: &mut Process| [server.cpu(), attackers.as_mut().map_or(0, |process| process.cpu())];
         let before = spent(server);
         let sent = self.publishers.run(Pace::Rate(RATE), Until::Elapsed(WINDOW), &audience)?;
@@ -168,6 +176,7 @@ impl Honest {
             server: cpus(0, after[0]),
             attackers: cpus(1, after[1]),
             late: sent.late,
+            stolen: theft.share(),
         })
     }
 

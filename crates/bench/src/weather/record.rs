@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 use super::attack::Attack;
 use crate::fault::{Fault, io};
 
+/// The part of the processors' time that a host may take from a window: of five seconds on two processors a twentieth of one. Five
+/// publications in a window make its 99th percentile.
+const THEFT_MAX: f64 = 0.005;
+
 /// The honest clients' experience of a while: 99th percentiles in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Window {
@@ -24,6 +28,8 @@ pub(super) struct Window {
     pub(super) attackers: f64,
     /// Publications that began late because answers were outstanding, or the generator had no processor.
     pub(super) late: u64,
+    /// The part of the processors' time that the machine's host took.
+    pub(super) stolen: f64,
 }
 
 /// One round.
@@ -65,8 +71,23 @@ impl Record {
 
     /// The median of each window of the attack, the onset first: a limit that runs out shows in the same window of each round.
     pub(super) fn course(&self, figure: fn(&Window) -> f64) -> Vec<f64> {
-        let longest = self.rounds.iter().map(|round| round.windows.len()).max().unwrap_or_default();
-        (0..longest).map(|at| self.median(|round| round.windows.get(at).map(figure))).collect()
+        (0..self.longest()).map(|at| self.median(|round| round.windows.get(at)?.quiet(figure))).collect()
+    }
+
+    fn longest(&self) -> usize {
+        self.rounds.iter().map(|round| round.windows.len()).max().unwrap_or_default()
+    }
+
+    /// In how many rounds each of the windows was undisturbed, at least.
+    pub(super) fn quiet(&self) -> usize {
+        let count = |window: &dyn Fn(&Round) -> Option<&Window>| {
+            self.rounds.iter().filter(|round| window(round).is_some_and(Window::is_quiet)).count()
+        };
+        let windows = (0..self.longest()).map(|at| count(&|round| round.windows.get(at)));
+        // A control is made only where attackers took much.
+        let controls = self.rounds.iter().any(|round| round.control.is_some());
+        let control = controls.then(|| count(&|round| round.control.as_ref()));
+        windows.chain(control).fold(count(&|round| Some(&round.calm)), usize::min)
     }
 
     /// The most that a round has shown.
@@ -152,9 +173,18 @@ impl Round {
 }
 
 impl Window {
+    fn is_quiet(&self) -> bool {
+        self.stolen <= THEFT_MAX
+    }
+
+    /// A figure, unless the machine's host has disturbed it.
+    pub(super) fn quiet(&self, figure: fn(&Self) -> f64) -> Option<f64> {
+        self.is_quiet().then(|| figure(self))
+    }
+
     fn json(&self) -> Value {
         json!({"event_p99_ms": self.event_ms, "answer_p99_ms": self.answer_ms, "server_cpus": self.server,
-               "attacker_cpus": self.attackers, "late": self.late})
+               "attacker_cpus": self.attackers, "late": self.late, "stolen_share": self.stolen})
     }
 
     fn of_json(value: &Value) -> Option<Self> {
@@ -165,6 +195,7 @@ impl Window {
             server: figure("server_cpus")?,
             attackers: figure("attacker_cpus")?,
             late: value["late"].as_u64()?,
+            stolen: figure("stolen_share")?,
         })
     }
 }
@@ -197,6 +228,10 @@ pub(super) mod tests {
         assert_eq!(record.median(|round| round.control.map(|window| window.event_ms)).to_bits(), 0.0_f64.to_bits());
         record.rounds.pop();
         assert_eq!(record.course(|window| window.event_ms), [1.0, 5.0]);
+        record.rounds[0].windows[1].stolen = 0.03;
+        assert_eq!((record.course(|window| window.event_ms), record.quiet()), (vec![1.0, 1.0], 1));
+        record.rounds[1].windows[1].stolen = 0.03;
+        assert_eq!(record.quiet(), 0);
         assert_eq!(record.sum(|round| &round.ends)["EOF"], 20_000);
     }
 

@@ -19,10 +19,14 @@ fn answer(window: &Window) -> f64 {
 /// What is wrong; nothing when the attack was held.
 pub(super) fn faults(record: &Record) -> Vec<String> {
     let mut faults = Vec::new();
+    let is_measured = record.quiet() > 0;
+    if !is_measured {
+        faults.push("latencies not measured: the host took too much".to_owned());
+    }
     for (name, figure) in [("events", event as fn(&Window) -> f64), ("answers", answer)] {
         let base = base(record, figure);
         let worst = worst(record, figure);
-        if worst > (RATIO_MAX * base).max(base + GRACE_MS) {
+        if is_measured && worst > (RATIO_MAX * base).max(base + GRACE_MS) {
             faults.push(format!("{name} {worst:.1} ms after {base:.1}"));
         }
     }
@@ -52,8 +56,8 @@ pub(super) fn faults(record: &Record) -> Vec<String> {
 
 /// What the attack is held against: the larger of calm and control.
 fn base(record: &Record, figure: fn(&Window) -> f64) -> f64 {
-    let calm = record.median(|round| Some(figure(&round.calm)));
-    calm.max(record.median(|round| round.control.as_ref().map(figure)))
+    let calm = record.median(|round| round.calm.quiet(figure));
+    calm.max(record.median(|round| round.control?.quiet(figure)))
 }
 
 fn worst(record: &Record, figure: fn(&Window) -> f64) -> f64 {
@@ -68,7 +72,7 @@ fn list(counts: impl IntoIterator<Item = (String, u64)>) -> String {
     words.join(", ")
 }
 
-/// The table as Markdown. Latencies are medians of the rounds, memory is the most of them, counts are their sums.
+/// The table as Markdown. Latencies are medians of the rounds that the machine's host did not disturb, memory is the most of them, counts are their sums.
 pub(super) fn render(records: &[Record]) -> String {
     let mut text =
         "| attack | rounds | calm | onset | later | ratio | answer calm | answer worst | control | CPU server \
@@ -82,7 +86,7 @@ pub(super) fn render(records: &[Record]) -> String {
             .split_first()
             .map_or((0.0, 0.0), |(onset, later)| (*onset, later.iter().copied().fold(0.0, f64::max)));
         let ratio = worst(record, event) / base(record, event).max(0.001);
-        let control = record.median(|round| round.control.as_ref().map(event));
+        let control = record.median(|round| round.control?.quiet(event));
         let control = if control > 0.0 { format!("{control:.1}") } else { String::new() };
         let mib = |octets: u64| octets.div_ceil(1 << 20);
         let mut closed = record.sum(|round| &round.closed);
@@ -90,12 +94,13 @@ pub(super) fn render(records: &[Record]) -> String {
         let faults = faults(record);
         let verdict = if faults.is_empty() { "holds".to_owned() } else { faults.join("; ") };
         text += &format!(
-            "| `{}` | {} | {:.1} | {onset:.1} | {later:.1} | {ratio:.1} | {:.1} | {:.1} | {control} | {:.2} | {:.2} | {} | {} \
+            "| `{}` | {} of {} | {:.1} | {onset:.1} | {later:.1} | {ratio:.1} | {:.1} | {:.1} | {control} | {:.2} | {:.2} | {} | {} \
              | {} | {} | {verdict} |\n",
             record.attack.name,
+            record.quiet(),
             record.rounds.len(),
-            record.median(|round| Some(round.calm.event_ms)),
-            record.median(|round| Some(round.calm.answer_ms)),
+            record.median(|round| round.calm.quiet(event)),
+            record.median(|round| round.calm.quiet(answer)),
             worst(record, answer),
             worst(record, |window| window.server),
             worst(record, |window| window.attackers),
@@ -142,8 +147,9 @@ mod tests {
         check(|round| round.memory.1 = 80 << 20, &["70 of 37 MiB"]);
         check(|round| round.closed = [("idle".to_owned(), 3)].into(), &["no metric"]);
         check(|round| _ = round.ends.insert("still there".to_owned(), 2), &["2 still there"]);
+        check(|round| round.calm.stolen = 0.5, &["latencies not measured: the host took too much"]);
         check(|round| round.harm = 1, &["1 honest events or sessions lost"]);
-        assert!(render(&[record()]).contains("| `silent` | 1 | 1.0 |") && render(&[record()]).contains("holds"));
+        assert!(render(&[record()]).contains("| `silent` | 1 of 1 | 1.0 |") && render(&[record()]).contains("holds"));
     }
 
     #[test]
