@@ -471,6 +471,8 @@ impl<P: Clone> Router<P> {
             }
             matched.push(Matched { subscription: subscription.id, details, members: subscription.members() });
         });
+        // Nobody has to be looked up in lists where nobody listens.
+        let filter = filter.filter(|_| !matched.is_empty()).map(Filter::sieve);
         Fanout { publication, without, filter, matched }
     }
 
