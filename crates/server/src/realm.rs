@@ -401,10 +401,10 @@ fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Sh
                 }
             }
             Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
-            Action::Result { to, request, value } => {
+            Action::Result { to, request, value, effort: search } => {
                 let payload = own_payload(&[value]);
-                // The router's own answers are long where it looked at much: lists of all that there is.
-                effort += payload.args.as_ref().map_or(0, bytes::Bytes::len);
+                // The router's own answers are long where it looked at much: lists of all that there is. A number tells nothing.
+                effort += search + payload.args.as_ref().map_or(0, bytes::Bytes::len);
                 let message = RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() };
                 send_or_refuse(&to, &message, shard);
             }

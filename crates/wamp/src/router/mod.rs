@@ -99,6 +99,8 @@ pub enum Action<'a, P> {
         request: RequestId,
         /// The value.
         value: Value,
+        /// What looking for it took, in octets of messages that would take as long.
+        effort: usize,
     },
     /// Send retained events to one new subscriber; see [`Router::retained`].
     Retained {

@@ -140,8 +140,8 @@ impl<P: Clone> Router<P> {
             ));
         }
         if uri::is_reserved(procedure) && self.settings.meta_api == MetaApi::On {
-            let value = self.meta_call(caller.session, procedure, &payload, out)?;
-            out.push(Action::Result { to: caller.peer.clone(), request, value });
+            let (value, effort) = self.meta_call(caller.session, procedure, &payload, out)?;
+            out.push(Action::Result { to: caller.peer.clone(), request, value, effort });
             return Ok(());
         }
         let wants = |name| options.get(name).map_or(Ok(false), |value| flag(name, value));
