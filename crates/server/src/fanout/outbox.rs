@@ -365,6 +365,12 @@ impl Outbox {
         std::mem::take(&mut self.lock().progress)
     }
 
+    /// Whether nothing is accepted any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether the owner has to wait for the socket.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

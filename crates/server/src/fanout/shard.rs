@@ -86,6 +86,7 @@ pub struct Shard {
     sessions: RefCell<HashMap<u64, Arc<SocketPeer>>>,
     next_session: Cell<u64>,
     http: Cell<usize>,
+    effort: Cell<usize>,
 }
 
 /// An HTTP connection that is being served.
@@ -132,6 +133,7 @@ impl Shard {
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             http: Cell::new(0),
+            effort: Cell::new(0),
         })
     }
 
@@ -166,6 +168,17 @@ impl Shard {
             Pushed::Overflow => self.meters.closed.count(Reason::OutboxFull),
             Pushed::Queued | Pushed::Closed | Pushed::Full(_) => {}
         }
+    }
+
+    /// What fan-outs of this thread have taken so far, in octets of messages that would take as long to read. Whoever wants to
+    /// know what one has taken asks before and afterwards.
+    pub fn effort(&self) -> usize {
+        self.effort.get()
+    }
+
+    /// Adds what one has taken.
+    pub(crate) fn note_effort(&self, octets: usize) {
+        self.effort.set(self.effort.get().wrapping_add(octets));
     }
 
     /// Where other threads leave word for this one.
