@@ -30,7 +30,7 @@ const FRAMES_MIN: usize = 64;
 
 /// How many times its limit an outbox takes that only its owner can empty, until the owner has tried: what many publish in one
 /// turn says nothing about who reads.
-const UNTRIED: usize = 2;
+const UNTRIED: usize = 4;
 
 /// Why a connection is closed from our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,8 +243,14 @@ impl Outbox {
     fn is_full(&self, queue: &Queue, octets: usize) -> bool {
         let times = if self.flusher == Flusher::Owner && !queue.blocked { UNTRIED } else { 1 };
         let bytes_max = self.bytes_max.saturating_mul(times);
-        queue.count > 0
-            && (queue.bytes + octets > bytes_max || queue.count >= (bytes_max / FRAME_BYTES).max(FRAMES_MIN))
+        queue.count > 0 && (queue.bytes + octets > bytes_max || queue.count >= frames_max(bytes_max))
+    }
+
+    /// Whether half of what it takes waits: whoever can wait had better do so.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        let queue = self.lock();
+        !queue.closed && (queue.bytes > self.bytes_max / 2 || queue.count > frames_max(self.bytes_max) / 2)
     }
 
     /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3
@@ -378,6 +384,11 @@ impl Outbox {
     }
 }
 
+/// The most frames for a limit in octets.
+fn frames_max(bytes_max: usize) -> usize {
+    (bytes_max / FRAME_BYTES).max(FRAMES_MIN)
+}
+
 /// Gives storage back that a burst has grown.
 fn release(frames: &mut VecDeque<Bytes>) {
     if frames.capacity() > IDLE_CAPACITY_MAX {
@@ -447,17 +458,17 @@ mod tests {
     }
 
     #[test]
-    fn what_only_its_owner_may_write_has_twice_the_room_until_it_was_tried() {
+    fn what_only_its_owner_may_write_has_more_room_until_it_was_tried() {
         let outbox = Outbox::new(10, Flusher::Owner);
         outbox.push(frame("12345678"));
         assert_eq!(outbox.push(frame("12345678")), Pushed::Queued);
         let mut taken = Vec::new();
         assert_eq!(outbox.flush(socket(&mut taken, 7)), Flushed::Blocked);
         assert_eq!(outbox.push(frame("ab")), Pushed::Overflow);
-        let untried = Outbox::new(10, Flusher::Owner);
+        let untried = Outbox::new(4, Flusher::Owner);
         untried.push(frame("12345678"));
         untried.push(frame("12345678"));
-        assert_eq!(untried.push(frame("abcde")), Pushed::Overflow);
+        assert_eq!(untried.push(frame("a")), Pushed::Overflow);
     }
 
     #[test]
