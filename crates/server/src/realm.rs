@@ -121,7 +121,9 @@ impl Realm {
 
     /// Refuses publications from now on. Whatever was accepted before is in the outboxes of all its receivers.
     pub fn drain(&self) {
-        self.write().drain();
+        let mut router = self.write();
+        router.drain();
+        self.aftermath.forget_events();
     }
 
     /// How many sessions are joined.

@@ -385,6 +385,11 @@ impl World {
                     }
                     self.deliver(events);
                 }
+                Action::Ended(mut ended) => {
+                    let mut events = Vec::new();
+                    while self.router.next_ended(&mut ended, &mut events) {}
+                    outcome = outcome.and(self.perform(events));
+                }
                 Action::Kill { to, reason } => {
                     self.clients[to].session.closing();
                     self.clients[to].joined = None;

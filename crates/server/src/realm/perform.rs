@@ -36,6 +36,9 @@ const FRAMES_FREE: usize = 4;
 /// What is done at once, and later between two looks at the sockets: some tenths of a millisecond's worth.
 const STEP_BYTES: usize = 64 * 1024;
 
+/// Subscriptions that end with their session and are told of at once.
+const ENDED_AT_ONCE: usize = 16;
+
 /// Deeds that are put off; what exceeds this is done at once, whoever has to wait.
 const LATER_MAX: usize = 100_000;
 
@@ -57,8 +60,26 @@ impl Aftermath {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Action<'static, Peer>> {
-        self.lock().deeds.pop_front()
+    /// A node that goes down tells nobody what becomes of sessions.
+    pub(super) fn forget_events(&self) {
+        self.lock().deeds.retain(|deed| !matches!(deed, Action::Publish(_) | Action::Ended(_)));
+    }
+
+    /// Does the oldest deed, or a part of it, and says what that took.
+    fn step(&self, router: &mut Router<Peer>, shard: &Shard) -> Option<usize> {
+        let mut deed = self.lock().deeds.pop_front()?;
+        let mut actions = Vec::new();
+        if let Action::Ended(ended) = &mut deed {
+            let is_more = router.next_ended(ended, &mut actions) && ended.count() > 0;
+            if is_more {
+                self.lock().deeds.push_front(deed);
+            }
+        } else {
+            actions.push(deed);
+        }
+        // Nothing that is put off can break the protocol.
+        let took = |action| perform(router, action, shard).map_or(0, |Effort(took)| took);
+        Some(actions.into_iter().map(took).sum::<usize>().max(RECEIVER_BYTES))
     }
 }
 
@@ -66,6 +87,7 @@ impl Aftermath {
 fn sort(action: Action<'_, Peer>) -> ControlFlow<Action<'static, Peer>, Action<'_, Peer>> {
     match action {
         Action::Publish(event) => ControlFlow::Break(Action::Publish(event)),
+        Action::Ended(ended) => ControlFlow::Break(Action::Ended(ended)),
         Action::Refuse { to, kind: kind @ RequestKind::Call, request, refusal } => {
             ControlFlow::Break(Action::Refuse { to, kind, request, refusal })
         }
@@ -84,7 +106,13 @@ impl Realm {
         let mut outcome = Ok(());
         let mut effort = 0;
         for action in actions {
-            let is_late = effort >= STEP_BYTES || matches!(action, Action::Publish(_)) && self.has_aftermath();
+            let is_late = effort >= STEP_BYTES
+                || match &action {
+                    // Events of the router's own come in their order.
+                    Action::Publish(_) => self.has_aftermath(),
+                    Action::Ended(ended) => ended.count() > ENDED_AT_ONCE || self.has_aftermath(),
+                    _ => false,
+                };
             let action = match if is_late { sort(action) } else { ControlFlow::Continue(action) } {
                 ControlFlow::Continue(now) => now,
                 ControlFlow::Break(later) => {
@@ -100,7 +128,6 @@ impl Realm {
         outcome.map(|()| Effort(effort))
     }
 
-    /// Events of the router's own come in their order.
     fn has_aftermath(&self) -> bool {
         !self.aftermath.lock().deeds.is_empty()
     }
@@ -112,10 +139,9 @@ impl Realm {
         if !std::mem::replace(&mut later.is_tended, true) {
             task::spawn(shard, Arc::clone(self).tend(Rc::clone(shard)));
         }
-        let excess = if later.deeds.len() > LATER_MAX { later.deeds.pop_front() } else { None };
+        let is_too_much = later.deeds.len() > LATER_MAX;
         drop(later);
-        // Nothing that is put off can break the protocol.
-        excess.and_then(|deed| perform(router, deed, shard).ok()).map_or(0, |Effort(took)| took)
+        if is_too_much { self.aftermath.step(router, shard).unwrap_or_default() } else { 0 }
     }
 
     /// Does what was put off, one step between two looks at the sockets.
@@ -125,8 +151,8 @@ impl Realm {
             let mut effort = 0;
             let mut router = self.write();
             while effort < STEP_BYTES {
-                let Some(deed) = self.aftermath.next() else { break };
-                effort += perform(&mut router, deed, &shard).map_or(0, |Effort(took)| took.max(FRAME_BYTES));
+                let Some(took) = self.aftermath.step(&mut router, &shard) else { break };
+                effort += took;
             }
             // Under the router's lock, which whoever puts something off holds too.
             let mut later = self.aftermath.lock();
@@ -238,6 +264,14 @@ fn perform(router: &mut Router<Peer>, action: Action<'_, Peer>, shard: &Shard) -
         Action::Publish(event) => {
             let (_, Effort(took)) = deliver(&router.own_event(&event), event.payload.as_payload(), shard);
             effort += took;
+        }
+        Action::Ended(mut ended) => {
+            let mut events = Vec::new();
+            while router.next_ended(&mut ended, &mut events) {
+                for event in events.drain(..) {
+                    effort += perform(router, event, shard)?.0;
+                }
+            }
         }
         Action::Kill { to, reason } => {
             if let Peer::Socket(peer) = to {

@@ -3,13 +3,13 @@
 //! WAMP section "Session Meta API" and "Subscription Meta API". A caller needs the permission to call the procedure, a
 //! subscriber the permission to subscribe to the event; there is no other gate.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use foldhash::fast::RandomState;
 use stentor_model::limit::OPTIONS_BYTES_MAX;
 use stentor_model::{SessionId, SubscriptionId};
 
-use super::{Action, MetaApi, Refusal, Router};
+use super::{Action, MetaApi, Refusal, Router, Stage};
 use crate::broker::{Joined, Left, OwnEvent, Subscription};
 use crate::codec::{self, OwnedPayload, Serializer};
 use crate::identity::Identity;
@@ -19,6 +19,26 @@ use crate::value::{Dict, Value};
 
 /// What looking at a session counts for, in octets of messages that would take as long to read.
 pub(super) const LOOK_BYTES: usize = 8;
+
+/// The topics of what happens when a subscription ends.
+const ON_UNSUBSCRIBE: &str = "wamp.subscription.on_unsubscribe";
+const ON_DELETE: &str = "wamp.subscription.on_delete";
+
+/// The subscriptions that ended with their session. Ten thousand of them are twenty thousand events, which nobody needs all at
+/// once.
+#[derive(Debug)]
+pub struct Ended {
+    pub(super) session: SessionId,
+    pub(super) subscriptions: VecDeque<(SubscriptionId, Left)>,
+}
+
+impl Ended {
+    /// How many are left to be told.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.subscriptions.len()
+    }
+}
 
 impl<P: Clone> Router<P> {
     /// Answers a procedure of the router's own. Returns what looking for the answer took, too, in octets of messages that
@@ -145,6 +165,27 @@ impl<P: Clone> Router<P> {
         dict.into()
     }
 
+    /// Says what is to be told of the next of these endings; false when there is none left.
+    pub fn next_ended<'a>(&self, ended: &mut Ended, out: &mut Vec<Action<'a, P>>) -> bool {
+        let Some((id, left)) = ended.subscriptions.pop_front() else { return false };
+        self.tell_unsubscribed(ended.session, id, left, out);
+        true
+    }
+
+    /// Whether somebody listens to an event of the router's own. A node that goes down tells nobody: all of its sessions are ending.
+    fn is_heard(&self, topic: &str) -> bool {
+        let mut heard = false;
+        if self.settings.meta_api != MetaApi::Off && self.stage != Stage::Draining {
+            self.broker.each_match(topic, &mut |_| heard = true);
+        }
+        heard
+    }
+
+    /// Whether somebody listens to the ends of subscriptions.
+    pub(super) fn hears_endings(&self) -> bool {
+        self.is_heard(ON_UNSUBSCRIBE) || self.is_heard(ON_DELETE)
+    }
+
     /// Queues an event of the router's own when somebody listens to it.
     fn tell<'a>(
         &self,
@@ -153,12 +194,7 @@ impl<P: Clone> Router<P> {
         args: impl FnOnce() -> Vec<Value>,
         out: &mut Vec<Action<'a, P>>,
     ) {
-        if self.settings.meta_api == MetaApi::Off {
-            return;
-        }
-        let mut heard = false;
-        self.broker.each_match(topic, &mut |_| heard = true);
-        if heard {
+        if self.is_heard(topic) {
             let payload = OwnedPayload::from_values(Serializer::Json, &args(), &Dict::new())
                 .expect("text and integers are valid JSON");
             out.push(Action::Publish(OwnEvent { topic, payload, about: Some(about) }));
@@ -202,9 +238,9 @@ impl<P: Clone> Router<P> {
         out: &mut Vec<Action<'a, P>>,
     ) {
         let args = || vec![session.get().into(), id.get().into()];
-        self.tell("wamp.subscription.on_unsubscribe", session, args, out);
+        self.tell(ON_UNSUBSCRIBE, session, args, out);
         if left == Left::Last {
-            self.tell("wamp.subscription.on_delete", session, args, out);
+            self.tell(ON_DELETE, session, args, out);
         }
     }
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use stentor_model::{InvocationId, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
 
+pub use meta::Ended;
+
 use crate::broker::{self, Broker, Fanout, Joined, Left, Matched, OwnEvent};
 use crate::dealer::Dealer;
 use crate::identity::{Identity, Member};
@@ -111,6 +113,8 @@ pub enum Action<'a, P> {
     },
     /// Fan out an event of the router's own; see [`Router::own_event`].
     Publish(OwnEvent),
+    /// Fan out that the subscriptions of a session have ended; see [`Router::next_ended`].
+    Ended(Ended),
     /// Say GOODBYE to a session that is out of the realm already, and close it.
     Kill {
         /// Whom.
@@ -288,8 +292,10 @@ impl<P: Clone> Router<P> {
     /// Takes a session out, whatever it held.
     pub fn leave<'a>(&mut self, session: SessionId, out: &mut Vec<Action<'a, P>>) {
         let Some(gone) = self.sessions.remove(&session) else { return };
-        for &id in gone.subscriptions.ids() {
-            self.drop_subscription(session, id, out);
+        let ended = gone.subscriptions.ids().iter().filter_map(|&id| Some((id, self.end_subscription(session, id)?)));
+        let ended = Ended { session, subscriptions: ended.collect() };
+        if !ended.subscriptions.is_empty() && self.hears_endings() {
+            out.push(Action::Ended(ended));
         }
         self.end_calls(session, gone.registrations.ids(), out);
         self.tell_left(&gone.member.identity, out);
@@ -595,15 +601,16 @@ impl<P: Clone> Router<P> {
             return out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal });
         }
         out.push(Action::Send { to: member.peer.clone(), message: RouterMessage::Unsubscribed { request } });
-        self.drop_subscription(member.session, subscription, out);
+        if let Some(left) = self.end_subscription(member.session, subscription) {
+            self.tell_unsubscribed(member.session, subscription, left, out);
+        }
     }
 
-    fn drop_subscription<'a>(&mut self, session: SessionId, id: SubscriptionId, out: &mut Vec<Action<'a, P>>) {
+    /// Says what is left, if somebody is to be told.
+    fn end_subscription(&mut self, session: SessionId, id: SubscriptionId) -> Option<Left> {
         let told = self.broker.get(id).is_some_and(|subscription| !uri::is_reserved(&subscription.uri));
         let left = self.broker.unsubscribe(session, id);
-        if told && left != Left::NotHeld {
-            self.tell_unsubscribed(session, id, left, out);
-        }
+        (told && left != Left::NotHeld).then_some(left)
     }
 }
 
