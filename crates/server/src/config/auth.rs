@@ -3,11 +3,14 @@
 //! Knows the static forms of `anonymous`, `ticket` and `wampcra`. Everything else of Crossbar.io is a fault by name:
 //! leaving a method out silently would lock people out, or let them in.
 
+use std::collections::BTreeMap;
+
+use stentor_model::Secret;
+use stentor_wamp::session::AUTHID_BYTES_MAX;
+
 use super::gate::secret;
 use super::reader::{Cursor, Dict};
 use super::realm::Roster;
-use std::collections::BTreeMap;
-use stentor_model::Secret;
 
 /// The role of clients where no `auth` is configured.
 const ANONYMOUS: &str = "anonymous";
@@ -133,6 +136,12 @@ fn people<T>(
     let people = dict.need(list).map(|cursor| cursor.named()).unwrap_or_default();
     dict.finish();
     let mut read_one = |(name, cursor): (&str, Cursor<'_>)| {
+        if name.len() > AUTHID_BYTES_MAX {
+            cursor.fault(format!(
+                "the name of a user may have {AUTHID_BYTES_MAX} octets, and this one has {}",
+                name.len()
+            ));
+        }
         let mut person = cursor.dict()?;
         let read = read(&mut person);
         // A principal bound to one realm must not be let into the others.

@@ -296,3 +296,57 @@ async fn a_retained_event_larger_than_the_outbox_reaches_who_asks() {
     assert_eq!((&event[1], &event[4]), (&json!(subscription), &json!([text])));
     assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 0);
 }
+
+/// More than is told of at once: the rest comes in the same order.
+#[tokio::test]
+async fn what_a_session_leaves_behind_is_told_in_order() {
+    const COUNT: u64 = 300;
+    let node = start(&web_with(json!({}), json!({})));
+    let mut listener = node.session().await;
+    let on = listener.subscribe_with(json!({"match": "prefix"}), "wamp.").await;
+    let mut leaver = node.session().await;
+    assert_eq!(listener.expect(36).await[1], on);
+    let mut ids = Vec::new();
+    for n in 0..COUNT {
+        ids.push(leaver.subscribe(&format!("t.{n}")).await);
+        for topic in ["on_create", "on_subscribe"] {
+            assert_eq!(listener.expect(36).await[3]["topic"], format!("wamp.subscription.{topic}"));
+        }
+    }
+    let session = leaver.id;
+    drop(leaver);
+    let mut told = Vec::new();
+    for _ in 0..COUNT {
+        for topic in ["on_unsubscribe", "on_delete"] {
+            let event = listener.expect(36).await;
+            assert_eq!(event[3]["topic"], format!("wamp.subscription.{topic}"));
+            assert_eq!(event[4][0], session);
+            told.push(event[4][1].as_u64().unwrap());
+        }
+    }
+    told.dedup();
+    told.sort_unstable();
+    assert_eq!(told, ids);
+    assert_eq!(listener.expect(36).await[3]["topic"], "wamp.session.on_leave");
+}
+
+#[tokio::test]
+async fn the_callers_of_a_callee_that_leaves_all_hear_of_it() {
+    const CALLS: u64 = 2000;
+    let node = start(&web_with(json!({}), json!({})));
+    let (mut callee, mut caller) = (node.session().await, node.session().await);
+    callee.register("com.p").await;
+    for request in 1..=CALLS {
+        caller.send(json!([48, request, {}, "com.p"])).await;
+        callee.expect(68).await;
+    }
+    drop(callee);
+    let mut told = Vec::new();
+    for _ in 0..CALLS {
+        let error = caller.expect(8).await;
+        assert_eq!((&error[1], &error[4]), (&json!(48), &json!("wamp.error.canceled")));
+        told.push(error[2].as_u64().unwrap());
+    }
+    told.sort_unstable();
+    assert_eq!(told, (1..=CALLS).collect::<Vec<_>>());
+}

@@ -413,6 +413,16 @@ fn authentication() {
         r#""ticket": {"type": "static", "principals": {"joe": {"ticket": "t", "role": "anonymous", "realm": "realm1"}}}"#,
         &[".ticket.principals[\"joe\"].realm: 'realm' of Crossbar.io is not supported by Stentor"],
     );
+    let long = "x".repeat(1025);
+    auth(
+        &format!(
+            r#""ticket": {{"type": "static", "principals": {{"{long}": {{"ticket": "t", "role": "anonymous"}}}}}}"#
+        ),
+        &[&format!(
+            ".ticket.principals[\"{}\"]: the name of a user may have 1024 octets, and this one has 1025",
+            super::super::reader::shown(&long)
+        )],
+    );
 }
 
 #[test]
