@@ -140,7 +140,7 @@ pub enum Event {
 pub enum Reach {
     /// To the end, as it was when the store read.
     Tail,
-    /// To the asked number, or to what one read may bring; there may be more.
+    /// To the asked number, or to what one read may bring; there was more.
     More,
 }
 

@@ -1,7 +1,7 @@
 //! Time passes. What the machine asks for is carried out as the shell would, late, wrongly or not at all; between any two
 //! steps the node may die.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -143,6 +143,8 @@ struct World<'t> {
     disk: Disk,
     oracle: Oracle,
     moods: Vec<Mood>,
+    /// Topics whose newest publication the machine was not told of in this life.
+    untold: BTreeSet<u64>,
     /// Topic and host of every subscription that ever was.
     homes: BTreeMap<u64, (u64, u64)>,
     ended: Life,
@@ -166,6 +168,7 @@ impl<'t> World<'t> {
             disk: Disk::new(setup.topics),
             oracle: Oracle::new(setup.options.clone()),
             moods: (0..setup.hosts).map(|_| Mood::Healthy).collect(),
+            untold: BTreeSet::new(),
             homes: BTreeMap::new(),
             ended: Life::default(),
             setup,

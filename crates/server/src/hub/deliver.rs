@@ -141,10 +141,7 @@ impl Desk {
                 desk.cache.borrow_mut().was_read(&topic, entry.offset, prepared);
             }
             let offsets: Vec<_> = page.entries.iter().map(|entry| entry.offset).collect();
-            // A page may be shorter than asked for because of its octets.
-            let octets: u64 = page.entries.iter().map(|entry| entry.content.body.len() as u64).sum();
-            let is_end = offsets.len() < limit && octets < ReadLimit::default().bytes / 2;
-            let reach = if is_end { Reach::Tail } else { Reach::More };
+            let reach = if page.has_more { Reach::More } else { Reach::Tail };
             desk.feed(Event::Fetched { key, offsets, reach });
         });
     }

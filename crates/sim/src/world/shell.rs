@@ -7,6 +7,7 @@ use stentor_delivery::{Action, Attempt, EndReason, Engine, Enrolment, Event, Fet
 use stentor_model::{Offset, WebhookId};
 
 use super::{Happening, World, topic_name, topic_number};
+use crate::disk::PAGE_OCTETS_MAX;
 use crate::receiver::Fate;
 use crate::setup::Sabotage;
 
@@ -69,12 +70,11 @@ impl World<'_> {
         let event = if self.disk.is_bad && self.dice.bool() {
             Event::FetchFailed { key }
         } else {
-            let rest = self.disk.after(topic, after);
-            // A page is full by its number or by its octets, and a full one may be the last: who reads it cannot tell.
-            let full = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=limit) } else { limit };
-            let may_be_more = rest.len() > full || rest.len() == full && self.dice.bool();
-            let reach = if may_be_more { Reach::More } else { Reach::Tail };
-            Event::Fetched { key, offsets: rest.iter().take(full).copied().map(Offset::new).collect(), reach }
+            let (page, has_more) = self.disk.page(topic, after, limit);
+            let is_short = page.len() < limit && self.disk.octets(page) < PAGE_OCTETS_MAX / 2;
+            let is_tail = !has_more || self.sabotage == Sabotage::GuessedTail && is_short;
+            let reach = if is_tail { Reach::Tail } else { Reach::More };
+            Event::Fetched { key, offsets: page.iter().copied().map(Offset::new).collect(), reach }
         };
         self.after(wait, Happening::Tell { life: self.life, event });
     }
@@ -280,6 +280,8 @@ impl World<'_> {
         let life = self.life;
         self.say(|| format!("the node starts its life {life}"));
         self.engine = Some(Engine::new(self.setup.options.clone(), self.dice.u64(..)));
+        // The machine looks for itself.
+        self.untold.clear();
         let known: Vec<u64> = self.disk.rows.keys().copied().collect();
         for webhook in known {
             if self.life == life && self.engine.is_some() {
