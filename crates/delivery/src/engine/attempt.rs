@@ -81,7 +81,15 @@ impl Engine {
                 webhook.cursor = head.offset;
                 out.push(Action::Advance { webhook: webhook.id, offset: head.offset });
             }
-            Errand::Replay => drop(self.replays.remove(&(webhook.id, head.offset))),
+            Errand::Replay => {
+                let (id, cursor, topic) = (webhook.id, webhook.cursor, webhook.topic);
+                self.replays.remove(&(id, head.offset));
+                // It may have gone before a look into the log, which nobody has had since: after a start, nothing else says
+                // what lies behind the cursor.
+                if self.next_replay(id).is_none() && self.topics[topic].next(cursor).is_none() {
+                    return self.want(at);
+                }
+            }
         }
         self.proceed(at);
     }

@@ -18,7 +18,12 @@ impl World<'_> {
         if self.is_calm || (self.disk.is_bad && self.dice.bool()) {
             return;
         }
-        for _ in 0..if self.dice.u8(0..4) == 0 { self.dice.u64(1..8) } else { 1 } {
+        let count = if self.dice.u8(0..4) == 0 { self.dice.u64(1..8) } else { 1 };
+        self.publish_some(count);
+    }
+
+    fn publish_some(&mut self, count: u64) {
+        for _ in 0..count {
             let (topic, gap) = (self.dice.u64(0..self.setup.topics), self.dice.u64(1..4));
             let octets = if self.dice.u8(0..4) == 0 { self.dice.u64(400..1500) } else { self.dice.u64(0..100) };
             let offset = self.disk.append(topic, gap, octets);
@@ -76,12 +81,7 @@ impl World<'_> {
                 let event = Event::Removed { webhook: WebhookId(webhook) };
                 self.after(soon, Happening::Tell { life: self.life, event });
             }
-            (4..6, _) => {
-                let dead: Vec<(u64, u64)> = self.disk.dead.iter().copied().collect();
-                if let Some(&(webhook, offset)) = dead.get(self.dice.usize(0..=dead.len())) {
-                    self.tell(Event::Replay { webhook: WebhookId(webhook), offset: Offset::new(offset) })?;
-                }
-            }
+            (4..6, _) => self.replay()?,
             (6, _) if self.setup.drains => self.tell(Event::Drain)?,
             _ => {
                 let webhook = self.write_row();
@@ -89,6 +89,17 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An operator wants something dead sent once more.
+    pub(super) fn replay(&mut self) -> Result<(), String> {
+        let dead: Vec<(u64, u64)> = self.disk.dead.iter().copied().collect();
+        match dead.get(self.dice.usize(0..=dead.len())) {
+            Some(&(webhook, offset)) => {
+                self.tell(Event::Replay { webhook: WebhookId(webhook), offset: Offset::new(offset) })
+            }
+            None => Ok(()),
+        }
     }
 
     fn renew(&mut self, webhook: u64, soon: u64) {
@@ -128,6 +139,8 @@ impl World<'_> {
         self.say(|| "calm".to_owned());
         // Often with a new start: then nothing is announced any more, and everything has to be found in the log.
         if self.setup.crash_one_in > 0 && self.engine.is_some() && self.dice.bool() {
+            let count = self.dice.u64(0..20);
+            self.publish_some(count);
             self.crash();
         }
         self.disk.is_bad = false;

@@ -105,6 +105,48 @@ fn an_announcement_during_a_read_is_not_lost() {
     }
 }
 
+/// An operator may be quicker than the first look into the log: what a replay was put before is looked for afterwards.
+#[test]
+fn a_replay_soon_after_a_start_hides_nothing() {
+    // The read is resting, queued behind another one, or on its way.
+    for (is_store_down, fetches_max) in [(true, 8), (false, 0), (false, 1)] {
+        let mut scene = Scene::new(Options { fetches_max: fetches_max.max(1), ..Options::default() });
+        scene.logs.insert("t".to_owned(), vec![1, 2, 3]);
+        let (now, mut out) = (Now { unix: Duration::from_secs(UNIX), ..Now::default() }, Vec::new());
+        let enrolment = |id, topic: &str, cursor| Enrolment {
+            webhook: WebhookId(id),
+            topic: Topic::parse(topic).unwrap(),
+            host: "h".into(),
+            cursor: Offset::new(cursor),
+            tail: None,
+            lease_end: UNIX + LEASE,
+            attempts_max: None,
+        };
+        if fetches_max == 0 {
+            scene.engine.handle(Event::Subscribed(enrolment(2, "another", 0)), now, &mut out);
+        }
+        scene.engine.handle(Event::Subscribed(enrolment(1, "t", 1)), now, &mut out);
+        let first = out.remove(0);
+        let Action::Fetch { key, .. } = first else { panic!("{first:?}") };
+        if is_store_down {
+            scene.tell(Event::FetchFailed { key });
+        }
+        scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(1) });
+        scene.check_flights("1:1#1");
+        if !is_store_down {
+            let offsets = if fetches_max == 0 { Vec::new() } else { vec![Offset::new(2), Offset::new(3)] };
+            scene.tell(Event::Fetched { key, offsets, reach: Reach::Tail });
+        }
+        scene.wait(Duration::from_secs(60));
+        scene.answer(1, OK);
+        scene.check_flights("1:2#1");
+        scene.answer(1, OK);
+        scene.check_flights("1:3#1");
+        scene.answer(1, OK);
+        scene.check_said("replayed 1 1, 1 at 2, 1 at 3");
+    }
+}
+
 #[test]
 fn pages_follow_one_another() {
     let mut scene = Scene::new(Options { page_publications_max: 3, window_offsets_max: 4, ..Options::default() });
