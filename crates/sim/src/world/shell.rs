@@ -35,9 +35,13 @@ impl World<'_> {
             Happening::Tell { life, event } if life == self.life => self.tell(event)?,
             Happening::TellRow { life, webhook } if life == self.life => self.tell_row(webhook)?,
             Happening::Outcome { life, key, webhook, outcome, retry_after } if life == self.life => {
+                // Not so for one that was called off before its subscription came back.
+                let is_awaited = self.oracle.awaits(webhook, key);
                 self.oracle.attempted(key, webhook, outcome, retry_after, self.elapsed);
                 self.tell(Event::Attempted { key, outcome, retry_after })?;
-                self.check_backoff(webhook, retry_after)?;
+                if is_awaited {
+                    self.check_backoff(webhook, retry_after)?;
+                }
             }
             Happening::Record { life, webhook, offset } if life == self.life => {
                 let (id, place) = (WebhookId(webhook), Offset::new(offset));
