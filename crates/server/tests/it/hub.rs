@@ -81,7 +81,7 @@ pub(crate) async fn subscribe_to(node: &Node, topic: &str, receiver: &Receiver, 
     .await;
 }
 
-async fn admin(node: &Node, method: &str, target: &str, body: &str) -> Reply {
+pub(crate) async fn admin(node: &Node, method: &str, target: &str, body: &str) -> Reply {
     let mut http = node.http().await;
     let authorization = format!("Bearer {ADMIN_TOKEN}");
     http.send(request(method, target, &[("Authorization", &authorization), JSON], body.as_bytes())).await;
