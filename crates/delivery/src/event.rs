@@ -249,8 +249,8 @@ pub enum Action {
         /// Its new cursor.
         offset: Offset,
     },
-    /// Record durably that this publication is given up, and answer with [`Event::Buried`] or [`Event::BuryFailed`]. May
-    /// be asked for again for the same publication; the record is the same then.
+    /// Record durably that this publication is given up, and answer with [`Event::Buried`] or [`Event::BuryFailed`], once
+    /// each time: a node that goes down waits for it. May be asked for again for the same publication; the record is the same then.
     Bury {
         /// The subscription.
         webhook: WebhookId,
@@ -286,6 +286,6 @@ pub enum Action {
         /// Why.
         reason: EndReason,
     },
-    /// After [`Event::Drain`]: nothing is on its way any more.
+    /// After [`Event::Drain`]: nothing is on its way any more, neither to receivers nor, of what moves cursors, to the store.
     Drained,
 }

@@ -117,6 +117,7 @@ impl Engine {
         let Some(webhook) = self.webhooks.get(at) else { return };
         if let State::Burial { head, last } = webhook.state {
             let topic = self.topics[webhook.topic].name.clone();
+            self.burials_asked += 1;
             out.push(Action::Bury { webhook: webhook.id, topic, offset: head.offset, attempts: head.failures, last });
         }
     }
@@ -131,12 +132,14 @@ impl Engine {
     }
 
     pub(super) fn buried(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
+        self.burials_asked = self.burials_asked.saturating_sub(1);
         let Some((at, head)) = self.mourner(webhook, offset) else { return };
         self.counters.dead += 1;
         self.done(at, head, out);
     }
 
     pub(super) fn bury_failed(&mut self, webhook: WebhookId, offset: Offset) {
+        self.burials_asked = self.burials_asked.saturating_sub(1);
         if let Some((at, _)) = self.mourner(webhook, offset) {
             self.rest(Rest::Burial(at));
         }

@@ -61,6 +61,8 @@ pub struct Engine {
     /// Reads that wait for one of the places on the way.
     fetch_queue: VecDeque<u32>,
     fetches_asked: usize,
+    /// Records of giving up that are on their way.
+    burials_asked: usize,
     fresh: List,
     busy: List,
     /// The queue that has the next turn.
@@ -110,6 +112,7 @@ impl Engine {
             fetches: Slab::default(),
             fetch_queue: VecDeque::new(),
             fetches_asked: 0,
+            burials_asked: 0,
             fresh: List::default(),
             busy: List::default(),
             next_ring: Ring::Fresh,
@@ -134,7 +137,7 @@ impl Engine {
         self.wake(out);
         self.take_turns(out);
         self.ask(out);
-        if self.mode == Mode::Draining && self.flights.len() == 0 {
+        if self.mode == Mode::Draining && self.flights.len() == 0 && self.burials_asked == 0 {
             self.mode = Mode::Drained;
             out.push(Action::Drained);
         }

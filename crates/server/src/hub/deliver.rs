@@ -301,11 +301,21 @@ impl Desk {
             // So many others were sent to meanwhile that it is no longer in memory.
             None => {
                 let desk = Rc::clone(self);
+                self.moves.update(|moves| moves + 1);
                 self.spawn(async move {
                     let claim = desk.claim(webhook).await;
                     desk.moved(webhook, claim.and_then(|claim| desk.hub.store().advance(&claim, offset)));
+                    desk.moves.update(|moves| moves - 1);
+                    desk.move_ended.notify_one();
                 });
             }
+        }
+    }
+
+    /// Waits until every cursor that was to be moved has been.
+    pub(super) async fn cursors_settled(&self) {
+        while self.moves.get() > 0 {
+            self.move_ended.notified().await;
         }
     }
 

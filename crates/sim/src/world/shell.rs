@@ -192,6 +192,7 @@ impl World<'_> {
             Action::ReplayRefused { .. } => {}
             Action::End { webhook, reason } => self.end(webhook.0, reason)?,
             Action::Drained => {
+                self.check_drained()?;
                 if !self.disk.is_bad {
                     self.disk.flush();
                 }
@@ -199,6 +200,21 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is being recorded moves cursors, so a node that goes down in order waits for it.
+    fn check_drained(&self) -> Result<(), String> {
+        let is_record = |happening: &Happening| match happening {
+            Happening::Record { life, .. } => *life == self.life,
+            Happening::Tell { life, event } => {
+                *life == self.life && matches!(event, Event::Buried { .. } | Event::BuryFailed { .. })
+            }
+            _ => false,
+        };
+        match self.queue.values().find(|happening| is_record(happening)) {
+            Some(happening) => Err(format!("drained before {happening:?}")),
+            None => Ok(()),
+        }
     }
 
     fn post(&mut self, mut attempt: Attempt) -> Result<(), String> {
