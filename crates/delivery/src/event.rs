@@ -270,8 +270,10 @@ pub enum Action {
         /// The publication.
         offset: Offset,
     },
-    /// Too many replays wait already, or there is no such subscription; this one was not taken.
-    ReplayRefused {
+    /// A dead publication is not sent once more after all, and its record stays: too many wait already, it failed as often
+    /// as it may, or its subscription is not there any more. Each replay that is asked for ends with this or with
+    /// [`Action::Replayed`], once.
+    ReplayEnded {
         /// The subscription.
         webhook: WebhookId,
         /// The publication.

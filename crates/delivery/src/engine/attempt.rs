@@ -135,6 +135,9 @@ impl Engine {
         self.burials_asked = self.burials_asked.saturating_sub(1);
         let Some((at, head)) = self.mourner(webhook, offset) else { return };
         self.counters.dead += 1;
+        if head.errand == Errand::Replay {
+            out.push(Action::ReplayEnded { webhook, offset });
+        }
         self.done(at, head, out);
     }
 

@@ -248,6 +248,7 @@ impl Engine {
         self.webhook_by_id.remove(&webhook.id);
         while let Some(offset) = self.next_replay(webhook.id) {
             self.replays.remove(&(webhook.id, offset));
+            out.push(Action::ReplayEnded { webhook: webhook.id, offset });
         }
         self.topics[webhook.topic].webhooks -= 1;
         self.tidy_topic(webhook.topic);
@@ -283,10 +284,14 @@ impl Engine {
 
     fn replay(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
         let Some(&at) = self.webhook_by_id.get(&webhook) else {
-            return out.push(Action::ReplayRefused { webhook, offset });
+            return out.push(Action::ReplayEnded { webhook, offset });
         };
+        if self.replays.contains(&(webhook, offset)) {
+            // It waits already, and goes once.
+            return;
+        }
         if self.replays.len() >= self.options.replays_max {
-            return out.push(Action::ReplayRefused { webhook, offset });
+            return out.push(Action::ReplayEnded { webhook, offset });
         }
         self.replays.insert((webhook, offset));
         // Whoever has nothing under way starts now; the others when their publication is done with.

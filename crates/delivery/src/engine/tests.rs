@@ -68,7 +68,7 @@ impl Scene {
                     });
                 }
                 Action::Replayed { webhook, offset } => self.said.push(format!("replayed {webhook} {offset}")),
-                Action::ReplayRefused { webhook, offset } => self.said.push(format!("refused {webhook} {offset}")),
+                Action::ReplayEnded { webhook, offset } => self.said.push(format!("not replayed {webhook} {offset}")),
                 Action::End { webhook, reason } => self.said.push(format!("end {webhook} {reason:?}")),
                 Action::Drained => self.said.push("drained".to_owned()),
             }
@@ -536,12 +536,18 @@ fn replays_go_between_and_leave_the_cursor() {
     for offset in [1, 2, 3] {
         scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(offset) });
     }
-    scene.check_said("refused 1 3");
+    scene.check_said("not replayed 1 3");
+    // One that waits already goes once, also when no more may wait.
+    scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(1) });
+    scene.check_said("");
     scene.answer(1, BROKEN);
-    scene.check_said("bury 1 1 after 1");
+    scene.check_said("bury 1 1 after 1, not replayed 1 1");
     scene.check_flights("1:2#1");
     scene.tell(Event::Replay { webhook: WebhookId(9), offset: Offset::new(1) });
-    scene.check_said("refused 9 1");
+    scene.check_said("not replayed 9 1");
+    scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(3) });
+    scene.tell(Event::Removed { webhook: WebhookId(1) });
+    scene.check_said("cancel 1, not replayed 1 2, not replayed 1 3");
 }
 
 #[test]

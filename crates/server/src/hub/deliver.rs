@@ -102,7 +102,7 @@ impl Desk {
                     drop(self.hub.store().forget_dead(dead.id));
                 }
             }
-            Action::ReplayRefused { webhook, offset } => {
+            Action::ReplayEnded { webhook, offset } => {
                 self.flights.borrow_mut().replays.remove(&(webhook, offset));
             }
             Action::End { webhook, reason } => {

@@ -108,7 +108,10 @@ impl World<'_> {
                 self.oracle.subscribed(enrolment.webhook.0, &self.disk, enrolment.cursor.get());
             }
             Event::Buried { webhook, offset } => self.oracle.buried(webhook.0, offset.get()),
-            Event::Replay { webhook, offset } => self.oracle.replay_asked(webhook.0, offset.get()),
+            Event::Replay { webhook, offset } => {
+                self.oracle.replay_asked(webhook.0, offset.get());
+                self.replays.insert((webhook.0, offset.get()));
+            }
             _ => {}
         }
     }
@@ -128,7 +131,7 @@ impl World<'_> {
         }
         // A renewal may come as a subscription; its cursor is then as good as none.
         let cursor = if is_known { tail } else { self.disk.cursor(webhook) };
-        let tail = self.dice.bool().then_some(tail);
+        let tail = self.tells_tails.then_some(tail);
         let enrolment = self.enrolment(webhook, &row, cursor, tail);
         self.tell(Event::Subscribed(enrolment))
     }
@@ -187,9 +190,14 @@ impl World<'_> {
             }
             Action::Replayed { webhook, offset } => {
                 self.oracle.replayed(webhook.0, offset.get())?;
+                self.replays.remove(&(webhook.0, offset.get()));
                 self.disk.dead.remove(&(webhook.0, offset.get()));
             }
-            Action::ReplayRefused { .. } => {}
+            Action::ReplayEnded { webhook, offset } => {
+                if !self.replays.remove(&(webhook.0, offset.get())) {
+                    return Err(format!("the replay of {offset} to {webhook} ends, which nobody asked for"));
+                }
+            }
             Action::End { webhook, reason } => self.end(webhook.0, reason)?,
             Action::Drained => {
                 self.check_drained()?;
@@ -274,6 +282,7 @@ impl World<'_> {
         self.say(|| "the node dies".to_owned());
         self.ended.crashes += 1;
         self.engine = None;
+        self.replays.clear();
         self.oracle.crashed();
         self.disk.crash();
         let queue = std::mem::take(&mut self.queue);
@@ -300,6 +309,7 @@ impl World<'_> {
         let life = self.life;
         self.say(|| format!("the node starts its life {life}"));
         self.engine = Some(Engine::new(self.setup.options.clone(), self.dice.u64(..)));
+        self.tells_tails = self.dice.bool();
         // The machine looks for itself.
         self.untold.clear();
         let known: Vec<u64> = self.disk.rows.keys().copied().collect();
