@@ -175,6 +175,37 @@ async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
     assert_eq!(status, 503);
 }
 
+/// What was read last need not be all: the next publication may have been too large for the page. Whoever is behind gets the
+/// rest without anybody publishing, and who is not misses nothing of what comes then.
+#[tokio::test]
+async fn large_and_small_ones_in_turn_arrive_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (slow, healthy) = (Receiver::start().await, Receiver::start().await);
+    let config = hub_in(&folder.path().join("store.sqlite"), json!({}));
+    let node = start(&config);
+    subscribe(&node, &slow, &[]).await;
+    subscribe(&node, &healthy, &[]).await;
+    slow.behave(|_, _| Say::Status(503, String::new()));
+    let large = "x".repeat(1_100_000);
+    for text in ["one", &large, "three", &large] {
+        publish(&node, text).await;
+    }
+    healthy.posts(4).await;
+    slow.posts(1).await;
+    node.running.stop().await;
+    let before = slow.posts(1).await.len();
+    slow.behave(polite);
+    let node = start(&config);
+    let posts = slow.posts(before + 4).await;
+    assert!(texts(&posts[before..]) == ["one", &large, "three", &large]);
+    for text in ["five", "six"] {
+        publish(&node, text).await;
+    }
+    for (receiver, before) in [(&slow, before + 4), (&healthy, 4)] {
+        assert_eq!(texts(&receiver.posts(before + 2).await[before..]), ["five", "six"]);
+    }
+}
+
 /// The end of a subscription is told while its renewal is being written: whichever of the two comes first, what is listed is
 /// what is served, and what was answered with 410 is not sent again.
 #[tokio::test]
