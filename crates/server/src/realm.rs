@@ -5,31 +5,29 @@
 //! SUBSCRIBED come before the first event and nothing come after UNSUBSCRIBED, whatever the threads do.
 
 mod bridge;
+mod perform;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use bridge::{Crosser, Crossing, Rule, Terms};
 
 use stentor_model::{PublicationId, RequestId, SessionId};
-use stentor_wamp::broker::Fanout;
-use stentor_wamp::codec::{OwnedPayload, Serializer};
+use stentor_wamp::codec::Serializer;
 use stentor_wamp::identity::{Identity, Member};
-use stentor_wamp::message::{ClientMessage, Payload, RequestKind, RouterMessage};
+use stentor_wamp::message::{ClientMessage, Payload};
 use stentor_wamp::publish_options::PublishOptions;
-use stentor_wamp::router::{Action, Context, Refusal, Router, Settings};
+use stentor_wamp::router::{Context, Refusal, Router, Settings};
 use stentor_wamp::session::{Admission, Realms, RequestIds};
 use stentor_wamp::uri::reason;
 use stentor_wamp::value::{Dict, Value};
 use tokio::sync::oneshot;
 
-use crate::fanout::frames::{self, FrameCache, PayloadForms};
-use crate::fanout::outbox::Pushed;
 use crate::fanout::peer::Peer;
 use crate::fanout::shard::Shard;
 use crate::task;
+use perform::{Aftermath, acknowledge, deliver};
 
 /// One realm.
 #[derive(Debug)]
@@ -39,6 +37,7 @@ pub struct Realm {
     router: RwLock<Router<Peer>>,
     /// The URIs whose publications go to a log first. Set once, before anybody publishes.
     crossings: OnceLock<Vec<Crossing>>,
+    aftermath: Aftermath,
 }
 
 /// Which way a publication went.
@@ -92,7 +91,12 @@ impl Realm {
     /// A realm without sessions.
     #[must_use]
     pub fn new(name: String, settings: Settings, seed: u64) -> Arc<Self> {
-        Arc::new(Self { name, router: RwLock::new(Router::new(settings, seed)), crossings: OnceLock::new() })
+        Arc::new(Self {
+            name,
+            router: RwLock::new(Router::new(settings, seed)),
+            crossings: OnceLock::new(),
+            aftermath: Aftermath::default(),
+        })
     }
 
     /// Sends publications on some URIs to a log from now on. Works once.
@@ -209,7 +213,7 @@ impl Realm {
             }
         }
         let router = self.read();
-        deliver(&router.distribute(publication, topic, &terms.details, terms.without, filter), payload, shard)
+        deliver(&router.distribute(publication, topic, &terms.details, terms.without, filter), payload, shard).0
     }
 
     /// Publishes something that has its name already, as [`distribute`](Self::distribute) does.
@@ -242,51 +246,51 @@ impl Realm {
         payload: Payload<'_>,
     ) -> Result<Published, Refusal> {
         let publication = shard.publication_id();
-        let mut receivers = 0;
-        if options.retain {
+        let (receivers, _) = if options.retain {
             let mut router = self.write();
             router.retain(by, topic, options, publication, &payload)?;
-            receivers += deliver(&router.publish(by, topic, options, publication)?, payload, shard);
+            deliver(&router.publish(by, topic, options, publication)?, payload, shard)
         } else {
-            receivers += deliver(&self.read().publish(by, topic, options, publication)?, payload, shard);
-        }
+            deliver(&self.read().publish(by, topic, options, publication)?, payload, shard)
+        };
         shard.meters.publications.increment();
         Ok(Published { publication, receivers })
     }
 
     /// Lets a session in and welcomes it.
-    pub fn join(&self, admission: Admission, peer: &Peer, shard: &Shard) -> Arc<Identity> {
+    pub fn join(self: &Arc<Self>, admission: Admission, peer: &Peer, shard: &Rc<Shard>) -> Arc<Identity> {
         let mut out = Vec::new();
         let mut router = self.write();
         let identity = router.join(admission, |_| peer.clone(), &mut out);
         shard.meters.sessions_joined.increment();
         // Nobody can break the protocol by joining.
-        drop(perform(&mut router, out, shard));
+        drop(self.perform(&mut router, out, shard));
         identity
     }
 
     /// Takes a session out, whatever it held.
-    pub fn leave(&self, session: SessionId, shard: &Shard) {
+    pub fn leave(self: &Arc<Self>, session: SessionId, shard: &Rc<Shard>) {
         let mut out = Vec::new();
         let mut router = self.write();
         router.leave(session, &mut out);
-        drop(perform(&mut router, out, shard));
+        drop(self.perform(&mut router, out, shard));
     }
 
-    /// Takes what an established session asks for. Publishing counts as reading does.
+    /// Takes what an established session asks for.
     ///
     /// # Errors
     /// When the message breaks the protocol.
     pub fn handle(
-        &self,
+        self: &Arc<Self>,
         from: &Member<Peer>,
         message: ClientMessage<'_>,
         subscriptions_max: usize,
         shard: &Rc<Shard>,
     ) -> Result<Effort, Violation> {
         if let ClientMessage::Publish { request, options, topic, payload } = message {
+            let before = shard.effort();
             self.handle_publish(from, request, &options, &topic, payload, shard);
-            return Ok(Effort::default());
+            return Ok(Effort(shard.effort().wrapping_sub(before)));
         }
         let now = match &message {
             ClientMessage::Subscribe { .. } => shard.clock.display(),
@@ -295,7 +299,7 @@ impl Realm {
         let mut out = Vec::new();
         let mut router = self.write();
         router.handle(from.session, message, Context { now: &now, subscriptions_max }, &mut out);
-        perform(&mut router, out, shard)
+        self.perform(&mut router, out, shard)
     }
 
     fn handle_publish(
@@ -327,150 +331,28 @@ impl Realm {
         }
     }
 
-    /// Calls a procedure for somebody who has not joined.
-    pub fn call(&self, caller: &Member<Peer>, procedure: &str, payload: Payload<'_>, shard: &Shard) {
+    /// Calls a procedure for somebody who has not joined, and says what that took.
+    pub fn call(
+        self: &Arc<Self>,
+        caller: &Member<Peer>,
+        procedure: &str,
+        payload: Payload<'_>,
+        shard: &Rc<Shard>,
+    ) -> Effort {
         let mut out = Vec::new();
         let mut router = self.write();
         router.call(caller, RequestId::FIRST, &Dict::new(), procedure, payload, &mut out);
-        drop(perform(&mut router, out, shard));
+        // Nor can a call that has no session.
+        self.perform(&mut router, out, shard).unwrap_or_default()
     }
 
     /// Ends the call of somebody who has not joined.
-    pub fn hang_up(&self, caller: SessionId, shard: &Shard) {
+    pub fn hang_up(self: &Arc<Self>, caller: SessionId, shard: &Rc<Shard>) {
         let mut out = Vec::new();
         let mut router = self.write();
         router.end_calls(caller, &[], &mut out);
-        drop(perform(&mut router, out, shard));
+        drop(self.perform(&mut router, out, shard));
     }
-}
-
-/// Tells a session what became of its publication.
-fn acknowledge(to: &Peer, request: RequestId, outcome: Result<Published, Refusal>, shard: &Shard) {
-    match outcome {
-        Ok(Published { publication, .. }) => {
-            send_or_refuse(to, &RouterMessage::Published { request, publication }, shard);
-        }
-        Err(refusal) => refuse(to, RequestKind::Publish, request, &refusal, shard),
-    }
-}
-
-/// Puts the frames of a publication into the outboxes of its receivers.
-fn deliver(fanout: &Fanout<'_, Peer>, payload: Payload<'_>, shard: &Shard) -> usize {
-    let mut forms = PayloadForms::new(payload);
-    let mut count = 0;
-    for matched in &fanout.matched {
-        let mut cache = FrameCache::default();
-        for peer in fanout.receivers(matched) {
-            let Peer::Socket(peer) = peer else { continue };
-            let form = peer.form();
-            let frame = cache.get(form, || {
-                let payload = forms.get(form.format.serializer).ok()?;
-                let message = RouterMessage::Event {
-                    subscription: matched.subscription,
-                    publication: fanout.publication,
-                    details: &matched.details,
-                    payload,
-                };
-                frames::frame(&message, form, &mut shard.deflater.borrow_mut()).ok()
-            });
-            match frame {
-                Some(frame) => {
-                    let pushed = peer.push(frame, shard);
-                    count += usize::from(!matches!(pushed, Pushed::Closed | Pushed::Overflow));
-                }
-                None => shard.meters.events_unencodable.increment(),
-            }
-        }
-    }
-    shard.meters.events.add(count as u64);
-    count
-}
-
-/// Does what the router says, in its order, while its lock is held.
-fn perform(router: &mut Router<Peer>, actions: Vec<Action<'_, Peer>>, shard: &Shard) -> Result<Effort, Violation> {
-    let mut outcome = Ok(());
-    let mut effort = 0;
-    for action in actions {
-        match action {
-            Action::Send { to, message } => send_or_refuse(&to, &message, shard),
-            Action::Invoke { to, invocation, message } => {
-                if to.peer.send(&message, shard).is_err() {
-                    let mut more = Vec::new();
-                    router.undeliverable(to.session, invocation, &mut more);
-                    outcome = outcome.and(perform(router, more, shard).map(|Effort(more)| effort += more));
-                }
-            }
-            Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
-            Action::Result { to, request, value } => {
-                let payload = own_payload(&[value]);
-                // The router's own answers are long where it looked at much: lists of all that there is.
-                effort += payload.args.as_ref().map_or(0, bytes::Bytes::len);
-                let message = RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() };
-                send_or_refuse(&to, &message, shard);
-            }
-            Action::Retained { to, subscription } => {
-                // An event that has no equal in this serializer is counted, as in every fan-out.
-                effort += router.retained(&to, subscription, &mut |event| match to.peer.send(&event, shard) {
-                    Ok(Pushed::Closed | Pushed::Overflow) => ControlFlow::Break(()),
-                    Ok(_) | Err(_) => ControlFlow::Continue(()),
-                });
-            }
-            Action::Publish(event) => {
-                let fanout = router.own_event(&event);
-                deliver(&fanout, event.payload.as_payload(), shard);
-            }
-            Action::Kill { to, reason } => {
-                if let Peer::Socket(peer) = to {
-                    peer.kill(&reason, shard);
-                }
-            }
-            Action::Violation(sentence) => outcome = Err(Violation(sentence)),
-        }
-    }
-    outcome.map(|()| Effort(effort))
-}
-
-/// Sends a message. Whoever waits for an answer that has no equal in its serializer gets an ERROR in its place; an ERROR
-/// keeps its URI, which says what happened, and loses its payload.
-fn send_or_refuse(to: &Peer, message: &RouterMessage<'_>, shard: &Shard) {
-    if to.send(message, shard).is_ok() {
-        return;
-    }
-    match message {
-        RouterMessage::Result { request, .. } => {
-            refuse(to, RequestKind::Call, *request, &Refusal::unencodable_answer(), shard);
-        }
-        RouterMessage::Error { kind, request, error, .. } => {
-            let bare = RouterMessage::Error {
-                kind: *kind,
-                request: *request,
-                details: Dict::new(),
-                error: error.as_ref().into(),
-                payload: Payload::none(Serializer::Json),
-            };
-            let sent = to.send(&bare, shard);
-            debug_assert!(sent.is_ok(), "a URI has an equal in every serializer");
-        }
-        _ => {}
-    }
-}
-
-fn refuse(to: &Peer, kind: RequestKind, request: RequestId, refusal: &Refusal, shard: &Shard) {
-    let payload = own_payload(&[Value::from(&*refusal.message)]);
-    let message = RouterMessage::Error {
-        kind,
-        request,
-        details: Dict::new(),
-        error: refusal.error.into(),
-        payload: payload.as_payload(),
-    };
-    let sent = to.send(&message, shard);
-    debug_assert!(sent.is_ok(), "text has an equal in every serializer");
-}
-
-fn own_payload(args: &[Value]) -> OwnedPayload {
-    OwnedPayload::from_values(Serializer::Json, args, &Dict::new())
-        .expect("text, integers and lists of them are valid JSON")
 }
 
 /// The realms that one transport leads to.

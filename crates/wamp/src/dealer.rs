@@ -10,8 +10,12 @@ use stentor_model::{InvocationId, RegistrationId, RequestId, SessionId};
 
 use crate::identity::Member;
 
-/// Calls of one session that wait for their result. A caller that never reads results must not fill the memory.
-pub const CALLS_PER_SESSION_MAX: usize = 65_536;
+/// Calls of one session that wait for their result, of some 250 octets each. A caller that never reads results must not fill the
+/// memory.
+pub const CALLS_PER_SESSION_MAX: usize = 16_384;
+
+/// Calls that wait for one callee. When it leaves, each of them is an ERROR.
+pub const CALLS_PER_CALLEE_MAX: usize = 65_536;
 
 /// A registered procedure.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ pub enum CallRefusal {
     NoSuchProcedure,
     /// [`CALLS_PER_SESSION_MAX`] calls wait already.
     TooMany,
+    /// [`CALLS_PER_CALLEE_MAX`] calls wait for this callee already.
+    Busy,
 }
 
 /// Where an answer goes.
@@ -163,7 +169,7 @@ impl<P: Clone> Dealer<P> {
     /// Starts a call. The caller must have no call of that request open.
     ///
     /// # Errors
-    /// When nobody answers the procedure, or the caller has too many calls open.
+    /// When nobody answers the procedure, or the caller has too many calls open, or the callee.
     pub fn call(
         &mut self,
         caller: &Member<P>,
@@ -172,15 +178,17 @@ impl<P: Clone> Dealer<P> {
         progress: Progress,
     ) -> Result<Invocation<P>, CallRefusal> {
         let held = self.procedures.get(procedure).ok_or(CallRefusal::NoSuchProcedure)?;
-        let open = self.calls.entry(caller.session).or_default();
-        if open.len() >= CALLS_PER_SESSION_MAX {
+        if self.calls.get(&caller.session).is_some_and(|open| open.len() >= CALLS_PER_SESSION_MAX) {
             return Err(CallRefusal::TooMany);
         }
         let callee = self.callees.entry(held.callee.session).or_default();
+        if callee.pending.len() >= CALLS_PER_CALLEE_MAX {
+            return Err(CallRefusal::Busy);
+        }
         let id = InvocationId::new(callee.last).map_or(InvocationId::FIRST, InvocationId::next);
         callee.last = id.get();
         callee.pending.insert(id, Pending { caller: caller.clone(), request, progress });
-        open.insert(request, (held.callee.session, id));
+        self.calls.entry(caller.session).or_default().insert(request, (held.callee.session, id));
         Ok(Invocation { id, registration: held.id, callee: held.callee.clone() })
     }
 

@@ -32,7 +32,7 @@ pub(super) fn resolve(cbdir: &Cbdir) -> NodeDir {
 }
 
 /// Where the configuration of a command comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Source {
     File(PathBuf),
     /// No configuration anywhere: the embedded default.

@@ -1,14 +1,15 @@
 //! `stentor start`: from the configuration to a running node, and its signals.
 
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
 use super::node_dir::{self, Claim, ClaimError, NodeDir, Source};
 use super::{LogFormat, Outcome, StartArgs, check, complain, log, say};
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Report};
 use crate::node::wiring::Echo;
 use crate::node::{self, Running, Settings};
 use crate::process;
@@ -33,13 +34,6 @@ pub(super) fn run(args: &StartArgs) -> Outcome {
         complain("Error: the node does not start with this configuration.");
         return Outcome::Misused;
     };
-    let claim = match claim(&source, &dir) {
-        Ok(claim) => claim,
-        Err(sentence) => {
-            complain(&format!("Error: {sentence}"));
-            return Outcome::Failed;
-        }
-    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,7 +41,22 @@ pub(super) fn run(args: &StartArgs) -> Outcome {
             return Outcome::Failed;
         }
     };
-    let outcome = runtime.block_on(serve(config, &source, &dir.path, args));
+    // Signals are caught before anybody can know whom to send them to.
+    let signals = match runtime.block_on(async { Signals::new() }) {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("Error: signals cannot be caught: {error}"));
+            return Outcome::Failed;
+        }
+    };
+    let claim = match claim(&source, &dir) {
+        Ok(claim) => claim,
+        Err(sentence) => {
+            complain(&format!("Error: {sentence}"));
+            return Outcome::Failed;
+        }
+    };
+    let outcome = runtime.block_on(serve(config, signals, &source, &dir.path, args));
     drop(claim);
     drop(log);
     outcome
@@ -69,19 +78,11 @@ fn claim(source: &Source, dir: &NodeDir) -> Result<Option<Claim>, String> {
     }
 }
 
-async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs) -> Outcome {
+async fn serve(config: NodeConfig, mut signals: Signals, source: &Source, dir: &Path, args: &StartArgs) -> Outcome {
     let threads =
         args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from);
     let echo = if args.enable_echo { Echo::Enabled } else { Echo::Refused };
     make_room_for_connections();
-    // Signals are caught before anybody can know that the node is up.
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            error!(%error, "signals cannot be caught");
-            return Outcome::Failed;
-        }
-    };
     let mut running = match node::start(config, Settings { threads, echo }) {
         Ok(running) => running,
         Err(node::StartError(sentences)) => {
@@ -96,7 +97,9 @@ async fn serve(config: NodeConfig, source: &Source, dir: &Path, args: &StartArgs
     }
     info!(pid = std::process::id(), threads, "started");
     while let Wish::Reload = signals.next().await {
-        reload(&mut running, source, dir);
+        if let Wish::Stop = reload(&mut running, &mut signals, source, dir).await {
+            break;
+        }
     }
     info!("going down");
     tokio::select! {
@@ -140,8 +143,42 @@ fn introduce(running: &Running) {
     say("`stentor init --template pusher` makes a node of your own. Ctrl-C stops this one.\n");
 }
 
-fn reload(running: &mut Running, source: &Source, dir: &Path) {
-    let report = check::read(source, dir);
+/// Reads the configuration anew, as often as somebody asks for it meanwhile, and puts it in force. Who wants the node to stop
+/// does not wait for that.
+async fn reload(running: &mut Running, signals: &mut Signals, source: &Source, dir: &Path) -> Wish {
+    let mut is_asked = true;
+    while std::mem::take(&mut is_asked) {
+        let mut reading = read_aside(source.clone(), dir.to_owned());
+        let report = loop {
+            tokio::select! {
+                report = &mut reading => break report,
+                wish = signals.next() => match wish {
+                    Wish::Stop => return Wish::Stop,
+                    // What is being read may be older than what this one is about.
+                    Wish::Reload => is_asked = true,
+                },
+            }
+        };
+        match report {
+            Ok(report) => put_in_force(running, report),
+            Err(_) => error!("the configuration cannot be read, so the old one stays in force"),
+        }
+    }
+    Wish::Reload
+}
+
+/// Reads the configuration beside everything else, on a thread that nobody waits for at the end: a file system may hang, and
+/// so may the look-up of a name.
+fn read_aside(source: Source, dir: PathBuf) -> oneshot::Receiver<Report> {
+    let (tell, report) = oneshot::channel();
+    let read = move || drop(tell.send(check::read(&source, &dir)));
+    if let Err(error) = std::thread::Builder::new().name("stentor-reload".to_owned()).spawn(read) {
+        error!(%error, "there is no thread to read the configuration");
+    }
+    report
+}
+
+fn put_in_force(running: &mut Running, report: Report) {
     for fault in &report.faults {
         error!("{fault}");
     }

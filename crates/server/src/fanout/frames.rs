@@ -121,17 +121,16 @@ pub struct FrameCache {
 }
 
 impl FrameCache {
-    /// The frame of that form; nothing when the event cannot be written in it.
-    pub fn get(&mut self, form: Form, build: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
-        if let Some((_, frame)) = self.first.iter().chain(&self.more).find(|(of, _)| *of == form) {
-            return frame.clone();
-        }
-        let ready = (form, build());
-        let frame = ready.1.clone();
+    /// The frame of that form, if somebody has wanted it; nothing in it when the event cannot be written so.
+    pub fn find(&self, form: Form) -> Option<Option<Bytes>> {
+        self.first.iter().chain(&self.more).find(|(of, _)| *of == form).map(|(_, frame)| frame.clone())
+    }
+
+    /// Keeps the frame of a form that was not there.
+    pub fn keep(&mut self, form: Form, frame: Option<Bytes>) {
         match self.first {
-            None => self.first = Some(ready),
-            Some(_) => self.more.push(ready),
+            None => self.first = Some((form, frame)),
+            Some(_) => self.more.push((form, frame)),
         }
-        frame
     }
 }

@@ -22,6 +22,16 @@ const IDLE_CAPACITY_MAX: usize = 64;
 /// count for nothing in the outbox's limit, and each costs far more memory than its two octets.
 const PONG_FRAMES_MAX: usize = 256;
 
+/// A frame takes a place and an allocation however short it is, so an outbox takes one at most for so many octets of its limit.
+const FRAME_BYTES: usize = 128;
+
+/// Short frames that wait even where the limit is next to nothing.
+const FRAMES_MIN: usize = 64;
+
+/// How many times its limit an outbox takes that only its owner can empty, until the owner has tried: what many publish in one
+/// turn says nothing about who reads.
+const UNTRIED: usize = 4;
+
 /// Why a connection is closed from our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCause {
@@ -97,6 +107,8 @@ struct Queue {
     frames: VecDeque<Bytes>,
     /// Octets that are not written yet, those on the wire included.
     bytes: usize,
+    /// The frames that they are.
+    count: usize,
     /// A pong that waits: only the newest, or a flood of pings would fill the memory.
     pong: Option<Bytes>,
     /// The owner's thread has this outbox on its list for the end of the turn.
@@ -123,8 +135,15 @@ impl Queue {
         }
     }
 
+    fn append(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.count += 1;
+        self.frames.push_back(frame);
+    }
+
     fn clear(&mut self) {
         self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>();
+        self.count -= self.frames.len();
         self.frames.clear();
         self.pong = None;
         self.cleared = true;
@@ -134,7 +153,7 @@ impl Queue {
         self.closed = true;
         self.frames.clear();
         self.pong = None;
-        self.bytes = 0;
+        (self.bytes, self.count) = (0, 0);
         self.wake();
     }
 }
@@ -144,6 +163,7 @@ impl Wire {
     fn take(&mut self, queue: &mut Queue) {
         if std::mem::take(&mut queue.cleared) {
             let kept = usize::from(self.started).min(self.frames.len());
+            queue.count -= self.frames.len() - kept;
             queue.bytes -= self.frames.drain(kept..).map(|frame| frame.len()).sum::<usize>();
         }
         if self.frames.is_empty() {
@@ -153,6 +173,7 @@ impl Wire {
             && let Some(pong) = queue.pong.take()
         {
             queue.bytes += pong.len();
+            queue.count += 1;
             self.frames.push_front(pong);
         }
     }
@@ -204,7 +225,7 @@ impl Outbox {
         if queue.closed {
             return Pushed::Closed;
         }
-        if queue.bytes + frame.len() > self.bytes_max && queue.bytes > 0 {
+        if self.is_full(&queue, frame.len()) {
             if self.flusher == Flusher::Anybody && !queue.blocked {
                 return Pushed::Full(frame);
             }
@@ -214,9 +235,22 @@ impl Outbox {
             queue.wake();
             return Pushed::Overflow;
         }
-        queue.bytes += frame.len();
-        queue.frames.push_back(frame);
+        queue.append(frame);
         self.ask_for_flush(&mut queue)
+    }
+
+    /// A single frame always finds room: its length is another limit's concern.
+    fn is_full(&self, queue: &Queue, octets: usize) -> bool {
+        let times = if self.flusher == Flusher::Owner && !queue.blocked { UNTRIED } else { 1 };
+        let bytes_max = self.bytes_max.saturating_mul(times);
+        queue.count > 0 && (queue.bytes + octets > bytes_max || queue.count >= frames_max(bytes_max))
+    }
+
+    /// Whether half of what it takes waits: whoever can wait had better do so.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        let queue = self.lock();
+        !queue.closed && (queue.bytes > self.bytes_max / 2 || queue.count > frames_max(self.bytes_max) / 2)
     }
 
     /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3
@@ -229,8 +263,7 @@ impl Outbox {
         if queue.blocked || queue.frames.len() >= PONG_FRAMES_MAX {
             queue.pong = Some(frame);
         } else {
-            queue.bytes += frame.len();
-            queue.frames.push_back(frame);
+            queue.append(frame);
         }
         self.ask_for_flush(&mut queue)
     }
@@ -254,8 +287,7 @@ impl Outbox {
     pub fn push_last(&self, frame: Option<Bytes>) {
         let mut queue = self.lock();
         if let Some(frame) = frame.filter(|_| !queue.ended) {
-            queue.bytes += frame.len();
-            queue.frames.push_back(frame);
+            queue.append(frame);
         }
         queue.closed = true;
         queue.ended = true;
@@ -307,11 +339,13 @@ impl Outbox {
                 return Flushed::Empty;
             }
             drop(queue);
+            let before = wire.frames.len();
             let outcome = wire.write(&mut write);
             queue = self.lock();
             match outcome {
                 Ok(written) if written > 0 => {
                     queue.bytes -= written;
+                    queue.count -= before - wire.frames.len();
                     queue.progress |= queue.blocked;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -337,11 +371,22 @@ impl Outbox {
         std::mem::take(&mut self.lock().progress)
     }
 
+    /// Whether nothing is accepted any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether the owner has to wait for the socket.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.lock().blocked
     }
+}
+
+/// The most frames for a limit in octets.
+fn frames_max(bytes_max: usize) -> usize {
+    (bytes_max / FRAME_BYTES).max(FRAMES_MIN)
 }
 
 /// Gives storage back that a burst has grown.
@@ -410,9 +455,40 @@ mod tests {
         let mut taken = Vec::new();
         assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
         assert_eq!(outbox.push(frame("abcde")), Pushed::Flush);
-        let owned = Outbox::new(10, Flusher::Owner);
-        owned.push(frame("12345678"));
-        assert_eq!(owned.push(frame("abcde")), Pushed::Overflow);
+    }
+
+    #[test]
+    fn what_only_its_owner_may_write_has_more_room_until_it_was_tried() {
+        let outbox = Outbox::new(10, Flusher::Owner);
+        outbox.push(frame("12345678"));
+        assert_eq!(outbox.push(frame("12345678")), Pushed::Queued);
+        let mut taken = Vec::new();
+        assert_eq!(outbox.flush(socket(&mut taken, 7)), Flushed::Blocked);
+        assert_eq!(outbox.push(frame("ab")), Pushed::Overflow);
+        let untried = Outbox::new(4, Flusher::Owner);
+        untried.push(frame("12345678"));
+        untried.push(frame("12345678"));
+        assert_eq!(untried.push(frame("a")), Pushed::Overflow);
+    }
+
+    #[test]
+    fn short_frames_fill_an_outbox_too() {
+        let outbox = Outbox::new(100 * FRAME_BYTES, Flusher::Anybody);
+        let mut taken = Vec::new();
+        outbox.push(frame("first"));
+        assert_eq!(outbox.flush(socket(&mut taken, 1)), Flushed::Blocked);
+        for _ in 1..100 {
+            assert_eq!(outbox.push(frame("x")), Pushed::Queued);
+        }
+        // What is written makes room: the first two of them, and a pong that had passed between.
+        outbox.push_pong(frame("!"));
+        assert_eq!(outbox.flush(socket(&mut taken, 6)), Flushed::Blocked);
+        assert_eq!(taken, b"first!x");
+        assert_eq!(outbox.push(frame("x")), Pushed::Queued);
+        assert_eq!(outbox.push(frame("x")), Pushed::Queued);
+        assert_eq!(outbox.push(frame("x")), Pushed::Overflow);
+        assert_eq!(outbox.flush(socket(&mut taken, 100)), Flushed::Empty);
+        assert_eq!(outbox.lock().count, 0);
     }
 
     #[test]

@@ -42,6 +42,15 @@ const REST_MAX: Duration = Duration::from_millis(2);
 /// same time, and each takes some tens of microseconds.
 const ENDINGS_PER_TURN: usize = 32;
 
+/// How long somebody who publishes much waits for readers before he goes on.
+const READERS_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Readers whom he waits for; the others profit.
+const CROWDED_MAX: usize = 4096;
+
+/// How often he looks meanwhile.
+const READERS_PAUSE: Duration = Duration::from_millis(1);
+
 /// What reaches one thread from all others: which of its outboxes wait for the end of its turn.
 ///
 /// The owner's thread does all the writing, so that an event for many is written by all threads at once, and what several
@@ -86,7 +95,14 @@ pub struct Shard {
     sessions: RefCell<HashMap<u64, Arc<SocketPeer>>>,
     next_session: Cell<u64>,
     http: Cell<usize>,
+    effort: Cell<usize>,
+    /// While somebody publishes who can wait.
+    crowded: RefCell<Option<Crowded>>,
 }
+
+/// Whose outboxes a publisher who can wait has seen half full.
+#[derive(Debug, Default)]
+pub struct Crowded(Vec<Arc<SocketPeer>>);
 
 /// An HTTP connection that is being served.
 #[derive(Debug)]
@@ -132,6 +148,8 @@ impl Shard {
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             http: Cell::new(0),
+            effort: Cell::new(0),
+            crowded: RefCell::default(),
         })
     }
 
@@ -166,6 +184,46 @@ impl Shard {
             Pushed::Overflow => self.meters.closed.count(Reason::OutboxFull),
             Pushed::Queued | Pushed::Closed | Pushed::Full(_) => {}
         }
+        if let Some(crowded) = &mut *self.crowded.borrow_mut()
+            && crowded.0.len() < CROWDED_MAX
+            && peer.outbox.is_crowded()
+        {
+            crowded.0.push(Arc::clone(peer));
+        }
+    }
+
+    /// Publishes something for somebody who is going to publish more and can [wait](Self::wait_for_readers).
+    pub fn watching_readers<T>(&self, crowded: &mut Crowded, publish: impl FnOnce() -> T) -> T {
+        self.crowded.replace(Some(std::mem::take(crowded)));
+        let outcome = publish();
+        *crowded = self.crowded.take().unwrap_or_default();
+        outcome
+    }
+
+    /// Lets readers have their turn, and waits a while for those whose outboxes are half full. Who takes nothing at all is
+    /// waited for a few times, and then closed for it.
+    pub async fn wait_for_readers(&self, crowded: &mut Crowded) {
+        tokio::task::yield_now().await;
+        let until = Instant::now() + READERS_PATIENCE;
+        loop {
+            crowded.0.retain(|peer| peer.outbox.is_crowded());
+            if crowded.0.is_empty() || Instant::now() >= until {
+                crowded.0.clear();
+                return;
+            }
+            tokio::time::sleep(READERS_PAUSE).await;
+        }
+    }
+
+    /// What fan-outs of this thread have taken so far, in octets of messages that would take as long to read. Whoever wants to
+    /// know what one has taken asks before and afterwards.
+    pub fn effort(&self) -> usize {
+        self.effort.get()
+    }
+
+    /// Adds what one has taken.
+    pub(crate) fn note_effort(&self, octets: usize) {
+        self.effort.set(self.effort.get().wrapping_add(octets));
     }
 
     /// Where other threads leave word for this one.

@@ -75,6 +75,12 @@ impl Turnstile {
         Poll::Pending
     }
 
+    /// Waits until this task may do something large.
+    pub(crate) async fn pass(&self, spent: Spent) {
+        let mut ticket = None;
+        std::future::poll_fn(|cx| self.poll_pass(&mut ticket, spent, cx)).await;
+    }
+
     /// Notes that so much was done.
     pub(crate) fn spend(&self, octets: usize) {
         let mut queue = self.queue();

@@ -18,11 +18,12 @@ use super::reply::{self, Reply};
 use super::serve::Client;
 use crate::fanout::peer::{Caller, Peer};
 use crate::fanout::shard::Shard;
+use crate::fanout::turnstile::Spent;
 use crate::pusher::answer::{self, Refusal, RefusalKind};
 use crate::pusher::body;
 use crate::pusher::debug::{self, Ending, Report};
 use crate::pusher::gate::Gate;
-use crate::realm::Realm;
+use crate::realm::{Effort, Realm};
 
 /// How long a callee may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,9 +37,9 @@ pub struct CallService {
 
 /// Ends the call when the HTTP client has hung up or the time is over.
 struct HangUp<'s> {
-    realm: &'s Realm,
+    realm: &'s Arc<Realm>,
     session: SessionId,
-    shard: &'s Shard,
+    shard: &'s Rc<Shard>,
 }
 
 impl Drop for HangUp<'_> {
@@ -88,7 +89,10 @@ impl CallService {
             peer: Peer::Caller(caller),
         };
         let hang_up = HangUp { realm: &self.submitter.realm, session: member.session, shard };
-        self.submitter.realm.call(&member, &submission.procedure, payload, shard);
+        // The router's own procedures may look at all that there is; one of those calls goes on between two looks at the sockets.
+        shard.turnstile.pass(Spent::Little).await;
+        let Effort(octets) = self.submitter.realm.call(&member, &submission.procedure, payload, shard);
+        shard.turnstile.spend(octets);
         let reply = tokio::time::timeout(CALL_TIMEOUT, reply).await;
         drop(hang_up);
         match reply {

@@ -38,6 +38,9 @@ const AWAITED_BYTES_MAX: usize = 16 * 1024;
 /// Requests of one connection that are answered before other tasks have their turn.
 const REQUESTS_PER_TURN: usize = 32;
 
+/// Octets of effort that count as one more request.
+const REQUEST_BYTES: usize = 4096;
+
 /// Storage that a connection keeps between requests.
 const IDLE_CAPACITY_MAX: usize = 1024;
 
@@ -266,9 +269,11 @@ impl<S: Stream> Lane<S> {
         };
         match service {
             Publisher::Push(service) => {
+                let before = client.shard.effort();
                 let Some(outcome) = service.publish_plain(&plain.head, plain.query, body, &client.shard) else {
                     return Served::Not;
                 };
+                self.charge(client.shard.effort().wrapping_sub(before));
                 self.begin_answer();
                 match outcome {
                     Ok((status, body)) => self.answer(status, Form::Json, None, &body),
@@ -284,6 +289,14 @@ impl<S: Stream> Lane<S> {
                 self.underway = Some(Box::new(publication));
                 Served::Underway(plain.bytes)
             }
+        }
+    }
+
+    /// A publication to many takes as long as many requests.
+    fn charge(&mut self, effort: usize) {
+        self.turn += effort / REQUEST_BYTES;
+        if let Some(stream) = &mut self.stream {
+            stream.charge(effort);
         }
     }
 

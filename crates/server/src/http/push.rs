@@ -21,7 +21,8 @@ use super::BODY_BYTES_MAX;
 use super::intake;
 use super::reply::{self, Reply};
 use super::serve::{Client, Remote};
-use crate::fanout::shard::Shard;
+use crate::fanout::shard::{Crowded, Shard};
+use crate::fanout::turnstile::Spent;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
 use crate::pusher::batch::{self, Batch, Posted};
 use crate::pusher::body::{self, Submission};
@@ -35,6 +36,12 @@ const METHODS: &str = "POST, PUT, OPTIONS";
 
 /// Items of a batch that are published before other tasks of the thread have their turn.
 const BATCH_TURN_ITEMS: usize = 64;
+
+/// The same in octets: a small part of an outbox.
+const BATCH_TURN_BYTES: usize = 256 * 1024;
+
+/// The same in effort: some tenths of a millisecond's worth.
+const BATCH_TURN_EFFORT: usize = 64 * 1024;
 
 /// Everything that the publishing and the calling service have in common.
 #[derive(Debug)]
@@ -338,17 +345,27 @@ impl PushService {
     }
 
     async fn publish_batch(&self, batch: &Batch<'_>, shard: &Rc<Shard>) -> Outcome {
-        let mut items = Items::default();
-        for (place, item) in batch.submissions().enumerate() {
+        let (mut items, mut crowded) = (Items::default(), Crowded::default());
+        let (mut count, mut octets, mut begun) = (0, 0, shard.effort());
+        for item in batch.submissions() {
+            let effort = shard.effort().wrapping_sub(begun);
             // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
-            if place % BATCH_TURN_ITEMS == BATCH_TURN_ITEMS - 1 {
-                tokio::task::yield_now().await;
+            if count == BATCH_TURN_ITEMS || octets >= BATCH_TURN_BYTES || effort >= BATCH_TURN_EFFORT {
+                shard.wait_for_readers(&mut crowded).await;
+                if effort >= BATCH_TURN_EFFORT {
+                    shard.turnstile.spend(effort);
+                    shard.turnstile.pass(Spent::All).await;
+                }
+                (count, octets, begun) = (0, 0, shard.effort());
             }
+            count += 1;
+            octets += item.as_ref().map_or(0, Submission::octets);
             // What goes past the log must not overtake what goes through it.
             if item.as_ref().is_ok_and(|submission| !self.submitter.realm.is_logged(&submission.topic)) {
                 items.settle().await;
             }
-            items.under_way.push(item.and_then(|submission| self.publish(submission, None, shard)));
+            let publish = || item.and_then(|submission| self.publish(submission, None, shard));
+            items.under_way.push(shard.watching_readers(&mut crowded, publish));
         }
         items.settle().await;
         let Items { settled: items, receivers, .. } = items;

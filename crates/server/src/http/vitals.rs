@@ -154,6 +154,14 @@ impl<S> Watched<S> {
         Poll::Ready(())
     }
 
+    /// What a request has taken beside its octets counts as if it had been written: the answer waits for its turn.
+    pub(super) fn charge(&mut self, octets: usize) {
+        if octets >= HEAVY_BYTES {
+            self.spent += octets;
+            self.turnstile.spend(octets);
+        }
+    }
+
     fn count_write(&mut self, outcome: &Poll<io::Result<usize>>) {
         self.vitals.count_write(outcome);
         if let Poll::Ready(Ok(octets)) = outcome {

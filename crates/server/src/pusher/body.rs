@@ -27,6 +27,14 @@ pub struct Submission<'a> {
     pub options: PublishOptions,
 }
 
+impl Submission<'_> {
+    /// How long its payload is.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.args.map_or(0, <[u8]>::len) + self.kwargs.map_or(0, <[u8]>::len)
+    }
+}
+
 /// One call that a body asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallSubmission<'a> {

@@ -418,6 +418,25 @@ async fn sighup_changes_permissions_and_keys_and_drops_nobody() {
     assert_eq!(process.exit_code(), Some(0));
 }
 
+#[tokio::test]
+async fn a_configuration_that_cannot_be_read_to_its_end_holds_up_nothing() {
+    let dir = home(&reloadable("old", true));
+    let mut process = Process::start(dir.path());
+    let address = process.address();
+    let config = dir.path().join(".stentor/config.json");
+    std::fs::remove_file(&config).unwrap();
+    let made = Command::new("mkfifo").arg(&config).status().unwrap();
+    assert!(made.success(), "mkfifo, of coreutils, makes the pipe");
+    process.signal(Signal::HUP);
+    // Opening it for writing waits until the node has opened it for reading, which now waits for what never comes.
+    let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(config));
+    let _writer = writer.await.unwrap().unwrap();
+    let mut http = Http::over(TcpStream::connect(address).await.unwrap());
+    assert_eq!(http.post("/plain", &[], br#"{"topic":"t"}"#).await.status, 202);
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit_code(), Some(0));
+}
+
 #[test]
 fn a_closed_pipe_is_nobodys_fault() {
     let dir = tempfile::tempdir().unwrap();

@@ -280,6 +280,8 @@ async fn a_batch_larger_than_the_outbox_reaches_a_reader() {
     batch_arrives(json!({}), 10_000, 700).await;
     // Each turn of the batch is twice the outbox, and the whole is within what the socket takes of its own.
     batch_arrives(json!({"outbox_bytes_max": 65_536}), 300, 2000).await;
+    // Far more than the socket takes too: the batch waits for its reader.
+    batch_arrives(json!({"outbox_bytes_max": 65_536}), 60, 250_000).await;
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ impl<P: Clone> Router<P> {
             CallRefusal::TooMany => {
                 Refusal::new(reason::UNAVAILABLE, "too many calls of this session wait for results")
             }
+            CallRefusal::Busy => Refusal::new(reason::UNAVAILABLE, "too many calls wait for this callee"),
         })?;
         let mut details = Dict::new();
         if grant.disclose_caller {

@@ -8,7 +8,7 @@ use stentor_model::{PublicationId, RequestId, SessionId};
 
 use crate::broker::{Broker, RETAINED_BYTES_MAX, RETAINED_TOPICS_MAX, Retained, RetentionFull};
 use crate::codec::{OwnedPayload, Serializer};
-use crate::dealer::{Answer, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destination, Progress};
+use crate::dealer::{Answer, CALLS_PER_CALLEE_MAX, CALLS_PER_SESSION_MAX, CallRefusal, Dealer, Destination, Progress};
 use crate::identity::{Features, Identity, Member};
 use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::publish_options::Filter;
@@ -89,6 +89,19 @@ fn calls_of_one_session() {
         matches!(dealer.answer(callee.session, first.id, Answer::Final), Destination::Caller(_, at) if at == request(1))
     );
     assert!(call(&mut dealer, &caller, 1).is_ok(), "an answered call makes room");
+
+    let many = (10..).map(|session| member(session, "user"));
+    for (caller, at) in many.flat_map(|caller| (1..=CALLS_PER_SESSION_MAX).map(move |at| (caller.clone(), at))) {
+        match call(&mut dealer, &caller, at) {
+            Ok(invocation) => assert!(invocation.id.get() <= CALLS_PER_CALLEE_MAX as u64 + 1),
+            Err(refusal) => {
+                assert_eq!(refusal, CallRefusal::Busy);
+                break;
+            }
+        }
+    }
+    dealer.drop_call(other.session, request(1));
+    assert!(call(&mut dealer, &other, 2).is_ok(), "a call that has ended makes room");
 }
 
 #[test]
