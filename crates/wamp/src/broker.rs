@@ -17,7 +17,7 @@ use crate::codec::OwnedPayload;
 use crate::identity::Member;
 use crate::message::Payload;
 use crate::pattern::PatternIndex;
-use crate::publish_options::Filter;
+use crate::publish_options::{Filter, Sieve};
 use crate::uri::Match;
 use crate::value::Dict;
 
@@ -238,7 +238,7 @@ pub struct Fanout<'r, P> {
     /// The session that does not receive it.
     pub without: Option<SessionId>,
     /// Who else does not.
-    pub filter: Option<&'r Filter>,
+    pub filter: Option<Sieve<'r>>,
     /// The matching subscriptions.
     pub matched: Vec<Matched<'r, P>>,
 }
@@ -250,7 +250,8 @@ impl<P> Fanout<'_, P> {
             .members
             .iter()
             .filter(|member| {
-                Some(member.session) != self.without && self.filter.is_none_or(|filter| filter.admits(&member.identity))
+                Some(member.session) != self.without
+                    && self.filter.as_ref().is_none_or(|filter| filter.admits(&member.identity))
             })
             .map(|member| &member.peer)
     }

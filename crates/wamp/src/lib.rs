@@ -22,6 +22,7 @@ pub mod identity;
 pub mod message;
 pub mod pattern;
 pub mod permission;
+mod prefix;
 pub mod publish_options;
 pub mod router;
 pub mod session;

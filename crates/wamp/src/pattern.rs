@@ -1,12 +1,13 @@
 //! An index from URI patterns to values that finds every match of one URI without looking at the others.
 //!
 //! Exact patterns are one look-up. Prefixes are one look-up for each *length* in use, so ten thousand prefixes of three
-//! lengths cost three. Wildcards are rows of bits. The broker and the permissions both stand on it.
+//! lengths cost three, and one walk along the URI. Wildcards are rows of bits. The broker and the permissions both stand on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::prefix::Prefixes;
 use crate::uri::Match;
 use crate::wildcard::Wildcards;
 
@@ -22,20 +23,13 @@ pub(crate) type Table<T> = HashMap<Box<str>, T, RandomState>;
 #[derive(Debug)]
 pub struct PatternIndex<T> {
     exact: Table<T>,
-    prefix: Table<T>,
-    /// How many prefixes have each length.
-    prefix_lengths: BTreeMap<usize, usize>,
+    prefix: Prefixes<T>,
     wildcard: Wildcards<T>,
 }
 
 impl<T> Default for PatternIndex<T> {
     fn default() -> Self {
-        Self {
-            exact: Table::default(),
-            prefix: Table::default(),
-            prefix_lengths: BTreeMap::new(),
-            wildcard: Wildcards::default(),
-        }
+        Self { exact: Table::default(), prefix: Prefixes::default(), wildcard: Wildcards::default() }
     }
 }
 
@@ -44,13 +38,7 @@ impl<T> PatternIndex<T> {
     pub fn insert(&mut self, matching: Match, pattern: &str, value: T) -> Option<T> {
         match matching {
             Match::Exact => self.exact.insert(pattern.into(), value),
-            Match::Prefix => {
-                let old = self.prefix.insert(pattern.into(), value);
-                if old.is_none() {
-                    *self.prefix_lengths.entry(pattern.len()).or_default() += 1;
-                }
-                old
-            }
+            Match::Prefix => self.prefix.insert(pattern, value),
             Match::Wildcard => self.wildcard.insert(pattern, value),
         }
     }
@@ -59,16 +47,7 @@ impl<T> PatternIndex<T> {
     pub fn remove(&mut self, matching: Match, pattern: &str) -> Option<T> {
         match matching {
             Match::Exact => self.exact.remove(pattern),
-            Match::Prefix => {
-                let old = self.prefix.remove(pattern)?;
-                if let Some(count) = self.prefix_lengths.get_mut(&pattern.len()) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.prefix_lengths.remove(&pattern.len());
-                    }
-                }
-                Some(old)
-            }
+            Match::Prefix => self.prefix.remove(pattern),
             Match::Wildcard => self.wildcard.remove(pattern),
         }
     }
@@ -97,19 +76,14 @@ impl<T> PatternIndex<T> {
         if let Some(value) = self.exact.get(uri) {
             found(Match::Exact, value);
         }
-        for &length in self.prefix_lengths.keys().take_while(|&&length| length <= uri.len()) {
-            if let Some(value) = uri.get(..length).and_then(|start| self.prefix.get(start)) {
-                found(Match::Prefix, value);
-            }
-        }
+        self.prefix.each_match(uri, &mut |value| found(Match::Prefix, value));
         self.wildcard.each_match(uri, &mut |value| found(Match::Wildcard, value));
     }
 
     /// Whether nothing is left, not even a bare branch.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        let flat = self.exact.is_empty() && self.prefix.is_empty() && self.prefix_lengths.is_empty();
-        flat && self.wildcard.is_empty()
+        self.exact.is_empty() && self.prefix.is_empty() && self.wildcard.is_empty()
     }
 
     /// Every value, in no order.
@@ -147,7 +121,7 @@ mod tests {
         assert_eq!(index.remove(Match::Wildcard, "a.."), Some(1));
         assert!(index.wildcard.is_empty());
         assert_eq!(index.remove(Match::Prefix, "a"), Some(2));
-        assert!(index.prefix_lengths.is_empty());
+        assert!(index.prefix.is_empty());
         assert_eq!(matches(&index, "a.b.c"), [3]);
     }
 

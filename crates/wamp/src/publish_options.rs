@@ -5,6 +5,10 @@ use stentor_model::SessionId;
 use crate::identity::Identity;
 use crate::value::{Dict, Value};
 
+/// Entries of a list that are compared one by one. Most lists have one or two; the longer ones are in order and searched by halves, or a
+/// publication would cost the product of its entries and its receivers.
+const ENTRIES_FEW: usize = 24;
+
 /// What `PUBLISH.Options` may ask for. Unknown options are ignored, as the specification demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishOptions {
@@ -52,23 +56,103 @@ impl Filter {
 
     /// Octets that the lists take in memory, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        let ids = self.exclude.len() + self.eligible.as_ref().map_or(0, Vec::len);
-        let lists = [Some(&self.exclude_authid), Some(&self.exclude_authrole)];
-        let lists = lists.into_iter().chain([self.eligible_authid.as_ref(), self.eligible_authrole.as_ref()]);
-        let names = lists.flatten().flatten().map(|name| size_of::<String>() + name.len());
+        let ids = self.ids().map(Vec::len).sum::<usize>();
+        let names = self.names().flatten().map(|name| size_of::<String>() + name.len());
         size_of::<Self>() + ids * size_of::<SessionId>() + names.sum::<usize>()
     }
 
+    /// Whether `who` may receive the event. Whoever asks for many makes a [`Sieve`] first.
+    #[must_use]
+    pub fn admits(&self, who: &Identity) -> bool {
+        self.judge(who, <[SessionId]>::contains, |list, name| list.iter().any(|one| one == name))
+    }
+
+    /// The same, by these two ways of looking a session and a name up.
+    fn judge(
+        &self,
+        who: &Identity,
+        has: impl Fn(&[SessionId], &SessionId) -> bool,
+        named: impl Fn(&[String], &str) -> bool,
+    ) -> bool {
+        !has(&self.exclude, &who.session)
+            && !named(&self.exclude_authid, &who.authid)
+            && !named(&self.exclude_authrole, &who.authrole)
+            && self.eligible.as_ref().is_none_or(|list| has(list, &who.session))
+            && self.eligible_authid.as_ref().is_none_or(|list| named(list, &who.authid))
+            && self.eligible_authrole.as_ref().is_none_or(|list| named(list, &who.authrole))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &Vec<SessionId>> {
+        [Some(&self.exclude), self.eligible.as_ref()].into_iter().flatten()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Vec<String>> {
+        let lists = [Some(&self.exclude_authid), Some(&self.exclude_authrole)];
+        lists.into_iter().chain([self.eligible_authid.as_ref(), self.eligible_authrole.as_ref()]).flatten()
+    }
+
+    /// The filter for many questions.
+    #[must_use]
+    pub fn sieve(&self) -> Sieve<'_> {
+        if self.ids().all(|list| is_short(list)) && self.names().all(|list| is_short(list)) {
+            return Sieve::Short(self);
+        }
+        if self.ids().all(|list| is_ready(list)) && self.names().all(|list| is_ready(list)) {
+            return Sieve::Ready(self);
+        }
+        let mut sorted = self.clone();
+        [Some(&mut sorted.exclude), sorted.eligible.as_mut()].into_iter().flatten().for_each(|list| make_ready(list));
+        let lists = [Some(&mut sorted.exclude_authid), Some(&mut sorted.exclude_authrole)];
+        let lists = lists.into_iter().chain([sorted.eligible_authid.as_mut(), sorted.eligible_authrole.as_mut()]);
+        lists.flatten().for_each(|list| make_ready(list));
+        Sieve::Sorted(Box::new(sorted))
+    }
+}
+
+/// A filter that many are held against.
+#[derive(Debug)]
+pub enum Sieve<'f> {
+    /// There is nothing long in it.
+    Short(&'f Filter),
+    /// The long lists are in order, which is what reading them from options sees to.
+    Ready(&'f Filter),
+    /// They had to be sorted.
+    Sorted(Box<Filter>),
+}
+
+impl Sieve<'_> {
     /// Whether `who` may receive the event.
     #[must_use]
     pub fn admits(&self, who: &Identity) -> bool {
-        let named = |list: &[String], name: &str| list.iter().any(|one| one == name);
-        !self.exclude.contains(&who.session)
-            && !named(&self.exclude_authid, &who.authid)
-            && !named(&self.exclude_authrole, &who.authrole)
-            && self.eligible.as_ref().is_none_or(|list| list.contains(&who.session))
-            && self.eligible_authid.as_ref().is_none_or(|list| named(list, &who.authid))
-            && self.eligible_authrole.as_ref().is_none_or(|list| named(list, &who.authrole))
+        let filter = match self {
+            Self::Short(filter) => return filter.admits(who),
+            Self::Ready(filter) => filter,
+            Self::Sorted(filter) => &**filter,
+        };
+        filter.judge(
+            who,
+            |list, session| if is_short(list) { list.contains(session) } else { list.binary_search(session).is_ok() },
+            |list, name| {
+                if is_short(list) {
+                    return list.iter().any(|one| one == name);
+                }
+                list.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
+            },
+        )
+    }
+}
+
+const fn is_short<T>(list: &[T]) -> bool {
+    list.len() <= ENTRIES_FEW
+}
+
+fn is_ready<T: Ord>(list: &[T]) -> bool {
+    is_short(list) || list.is_sorted()
+}
+
+fn make_ready<T: Ord>(list: &mut [T]) {
+    if !is_ready(list) {
+        list.sort_unstable();
     }
 }
 
@@ -137,20 +221,24 @@ fn sessions(name: &str, value: &Value) -> Result<Vec<SessionId>, OptionFault> {
         return Ok(vec![session]);
     }
     let items = value.as_list().ok_or_else(|| fault(name, "a list of session ids"))?;
-    items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| one(item).ok_or_else(|| fault(&format!("{name}[{at}]"), EXPECTED)))
-        .collect()
+    let list =
+        items.iter().enumerate().map(|(at, item)| one(item).ok_or_else(|| fault(&format!("{name}[{at}]"), EXPECTED)));
+    let mut list: Vec<_> = list.collect::<Result<_, _>>()?;
+    // Here nobody waits for it, and later a realm would.
+    make_ready(&mut list);
+    Ok(list)
 }
 
 fn names(name: &str, value: &Value) -> Result<Vec<String>, OptionFault> {
     let items = value.as_list().ok_or_else(|| fault(name, "a list of strings"))?;
-    items
+    let text = |item: &Value| item.as_str().map(str::to_owned);
+    let list = items
         .iter()
         .enumerate()
-        .map(|(at, item)| item.as_str().map(str::to_owned).ok_or_else(|| fault(&format!("{name}[{at}]"), "a string")))
-        .collect()
+        .map(|(at, item)| text(item).ok_or_else(|| fault(&format!("{name}[{at}]"), "a string")));
+    let mut list: Vec<_> = list.collect::<Result<_, _>>()?;
+    make_ready(&mut list);
+    Ok(list)
 }
 
 #[cfg(test)]
@@ -183,19 +271,24 @@ mod tests {
         );
     }
 
-    #[test]
-    fn lists() {
-        let who = Identity {
-            session: SessionId::new(5).unwrap(),
-            authid: "joe".into(),
-            authrole: "user".into(),
+    fn who(session: u64, authid: &str, authrole: &str) -> Identity {
+        Identity {
+            session: SessionId::new(session).unwrap(),
+            authid: authid.into(),
+            authrole: authrole.into(),
             authmethod: "ticket",
             authprovider: "static",
             features: Features::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let who = who(5, "joe", "user");
         let check = |dict: Dict, expected: bool| {
-            let options = PublishOptions::from_dict(&dict).unwrap();
-            assert_eq!(options.filter.is_none_or(|filter| filter.admits(&who)), expected, "{dict:?}");
+            let filter = PublishOptions::from_dict(&dict).unwrap().filter;
+            assert_eq!(filter.as_ref().is_none_or(|filter| filter.admits(&who)), expected, "{dict:?}");
+            assert_eq!(filter.is_none_or(|filter| filter.sieve().admits(&who)), expected, "{dict:?}");
         };
         check(Dict::new(), true);
         check(Dict::new().with("exclude", 5), false);
@@ -205,5 +298,47 @@ mod tests {
         check(Dict::new().with("eligible_authrole", vec!["user".into()]), true);
         check(Dict::new().with("eligible_authid", vec!["jim".into()]), false);
         check(Dict::new().with("exclude_authrole", vec!["user".into()]), false);
+    }
+
+    /// Lists of all lengths, however they are ordered, sieve as they do one by one.
+    #[test]
+    fn long_lists_are_looked_up_in_their_order() {
+        let everybody: Vec<Identity> =
+            (1..=60).map(|n| who(n, &format!("joe{}", n % 7), &format!("role{}", n % 5))).collect();
+        let check = |filter: &Filter, ready: bool| {
+            let sieve = filter.sieve();
+            assert_eq!(!matches!(sieve, Sieve::Sorted(_)), ready, "{filter:?}");
+            for one in &everybody {
+                assert_eq!(sieve.admits(one), filter.admits(one), "{one:?} {filter:?}");
+            }
+        };
+        for length in [0, 1, 2, ENTRIES_FEW, ENTRIES_FEW + 1, 50] {
+            // Every third or so, twice, from the end to the beginning.
+            let numbers: Vec<usize> = (0..length).rev().map(|n| n / 2 * 3 + 2).collect();
+            let ids: Vec<SessionId> = numbers.iter().map(|&n| SessionId::new(n as u64).unwrap()).collect();
+            let texts = |start: &str| numbers.iter().map(|n| format!("{start}{n}")).collect::<Vec<_>>();
+            let none = Filter::default;
+            for filter in [
+                Filter { exclude: ids.clone(), ..none() },
+                Filter { eligible: Some(ids.clone()), ..none() },
+                Filter { exclude_authid: texts("joe"), ..none() },
+                Filter { eligible_authid: Some(texts("joe")), ..none() },
+                Filter { exclude_authrole: texts("role"), ..none() },
+                Filter { eligible_authrole: Some(texts("role")), ..none() },
+            ] {
+                check(&filter, length <= ENTRIES_FEW);
+            }
+            // What comes from options needs no sorting any more.
+            let ids: Vec<Value> = numbers.iter().map(|&n| (n as u64).into()).collect();
+            let names = |start: &str| Value::List(texts(start).into_iter().map(Value::from).collect());
+            let options = Dict::new()
+                .with("exclude", vec![Value::from(1)])
+                .with("eligible", Value::List(ids))
+                .with("exclude_authid", names("jo"))
+                .with("eligible_authid", names("joe"))
+                .with("exclude_authrole", names("rol"))
+                .with("eligible_authrole", names("role"));
+            check(&PublishOptions::from_dict(&options).unwrap().filter.unwrap(), true);
+        }
     }
 }

@@ -16,6 +16,10 @@ use crate::value::{Dict, Value};
 #[cfg(test)]
 mod tests;
 
+/// Octets of an authid in HELLO. Of whoever was sent a CHALLENGE it is kept until the answer comes, once by itself and once in
+/// the text to be signed, and strangers may let their time run out. It is what names of users have elsewhere, too.
+pub const AUTHID_BYTES_MAX: usize = 1024;
+
 /// What the machine asks about a realm when somebody wants to join it.
 pub trait Realms {
     /// How the realm of this name counts request ids; nothing when there is no such realm.
@@ -48,6 +52,7 @@ enum State {
     Ended,
 }
 
+/// What is kept of a stranger: a realm that is there, an authid of at most [`AUTHID_BYTES_MAX`], and what is made of it.
 #[derive(Debug)]
 struct Pending {
     realm: String,
@@ -215,8 +220,13 @@ impl Session {
                 format!("HELLO.Details.authid is missing, and authentication by {} needs it", method.name()),
             );
         };
-        let challenge = policy.challenge(method, authid, fresh);
-        let message = RouterMessage::Challenge { method: method.name(), extra: challenge.extra.clone() };
+        if authid.len() > AUTHID_BYTES_MAX {
+            return self.violate(format!("HELLO.Details.authid may have {AUTHID_BYTES_MAX} octets"));
+        }
+        let mut challenge = policy.challenge(method, authid, fresh);
+        // What the client is told needs not be kept while it thinks.
+        let extra = std::mem::take(&mut challenge.extra);
+        let message = RouterMessage::Challenge { method: method.name(), extra };
         self.state = State::Challenging(Box::new(Pending { realm, challenge, features }));
         Step::Send(message)
     }

@@ -361,7 +361,7 @@ impl World {
                 Action::Send { to, message } => self.put(to, &message),
                 Action::Invoke { to, message, .. } => self.put(to.peer, &message),
                 Action::Refuse { to, kind, request, refusal } => self.refuse(to, kind, request, &refusal),
-                Action::Result { to, request, value } => {
+                Action::Result { to, request, value, effort: _ } => {
                     let payload = OwnedPayload::from_values(Serializer::Json, &[value], &Dict::new()).unwrap();
                     let payload = payload.as_payload();
                     self.put(to, &RouterMessage::Result { request, details: Dict::new(), payload });

@@ -108,6 +108,8 @@ impl Iterator for Bits {
 /// Some of the slots.
 #[derive(Debug)]
 enum Who {
+    /// The only one, which is what most words of long patterns have.
+    One(u32),
     /// In their order.
     List(Vec<u32>),
     Row {
@@ -119,6 +121,7 @@ enum Who {
 impl Who {
     fn insert(&mut self, slot: u32, all: usize) {
         match self {
+            Self::One(other) => *self = Self::List(vec![slot.min(*other), slot.max(*other)]),
             Self::List(list) => {
                 list.insert(list.partition_point(|&other| other < slot), slot);
                 if list.len() > LIST_MAX.max(all / ROW_PART) {
@@ -138,9 +141,13 @@ impl Who {
     /// True when nobody is left.
     fn remove(&mut self, slot: u32, all: usize) -> bool {
         match self {
+            Self::One(_) => true,
             Self::List(list) => {
                 list.retain(|other| *other != slot);
-                list.is_empty()
+                if let [one] = list[..] {
+                    *self = Self::One(one);
+                }
+                false
             }
             Self::Row { row, count } => {
                 row.clear(slot);
@@ -167,7 +174,7 @@ impl Component {
         } else if let Some(who) = self.named.get_mut(word) {
             who.insert(slot, all);
         } else {
-            self.named.insert(word.into(), Who::List(vec![slot]));
+            self.named.insert(word.into(), Who::One(slot));
         }
     }
 
@@ -181,21 +188,20 @@ impl Component {
 
     /// Leaves in `fitting` who fits this word too. False when that is nobody.
     fn sift(&self, word: &str, fitting: &mut [u64]) -> bool {
-        match self.named.get(word) {
-            None => self.open.sift(fitting, |_| 0),
-            Some(Who::Row { row, .. }) => self.open.sift(fitting, |at| row.word(at)),
-            Some(Who::List(list)) => {
-                let mut list = &list[..];
-                self.open.sift(fitting, |at| {
-                    let mut named = 0;
-                    while let Some((slot, rest)) = list.split_first().filter(|(slot, _)| **slot as usize / 64 == at) {
-                        named |= 1 << (slot % 64);
-                        list = rest;
-                    }
-                    named
-                })
+        let mut list = match self.named.get(word) {
+            None => return self.open.sift(fitting, |_| 0),
+            Some(Who::Row { row, .. }) => return self.open.sift(fitting, |at| row.word(at)),
+            Some(Who::One(slot)) => std::slice::from_ref(slot),
+            Some(Who::List(list)) => list,
+        };
+        self.open.sift(fitting, |at| {
+            let mut named = 0;
+            while let Some((slot, rest)) = list.split_first().filter(|(slot, _)| **slot as usize / 64 == at) {
+                named |= 1 << (slot % 64);
+                list = rest;
             }
-        }
+            named
+        })
     }
 }
 
@@ -352,9 +358,17 @@ mod tests {
                 patterns.push(pattern);
             }
         }
+        for pattern in ["only.......", "only.a......"].map(str::to_owned) {
+            index.insert(&pattern, pattern.clone());
+            check(&index, "only.a.1.2.3.4.5.6");
+        }
+        assert!(index.remove("only.a......").is_some());
+        patterns.push("only.......".into());
         let group = &index.groups[&8];
         let is_row = |word: &str| matches!(group.components[0].named[word], Who::Row { .. });
         assert!(is_row("a") && !is_row("rare"), "both kinds are there");
+        let is_one = |word: &str| matches!(group.components[0].named[word], Who::One(_));
+        assert!(is_one("only") && !is_one("rare"), "and the third");
         let uris: Vec<String> = (0..50).map(|_| text(4).replace("..", ".x.")).collect();
         uris.iter().for_each(|uri| check(&index, uri));
         for at in (0..patterns.len()).rev() {

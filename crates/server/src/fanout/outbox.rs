@@ -246,11 +246,14 @@ impl Outbox {
         queue.count > 0 && (queue.bytes + octets > bytes_max || queue.count >= frames_max(bytes_max))
     }
 
-    /// Whether half of what it takes waits: whoever can wait had better do so.
+    /// Whether whoever can wait had better do so before he pushes a frame of so many octets: half of what is taken waits
+    /// already, or the frame finds no room.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
+    pub fn is_crowded(&self, octets: usize) -> bool {
         let queue = self.lock();
-        !queue.closed && (queue.bytes > self.bytes_max / 2 || queue.count > frames_max(self.bytes_max) / 2)
+        let (bytes, frames) = (self.bytes_max, frames_max(self.bytes_max));
+        let is_full = queue.bytes + octets.max(bytes / 2) > bytes || queue.count > frames / 2;
+        !queue.closed && queue.count > 0 && is_full
     }
 
     /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3

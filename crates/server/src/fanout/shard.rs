@@ -42,8 +42,13 @@ const REST_MAX: Duration = Duration::from_millis(2);
 /// same time, and each takes some tens of microseconds.
 const ENDINGS_PER_TURN: usize = 32;
 
-/// How long somebody who publishes much waits for readers before he goes on.
-const READERS_PATIENCE: Duration = Duration::from_millis(250);
+/// How long somebody who publishes much waits for readers, for each [`PATIENCE_BYTES`] that they have to take: half a megabyte a second
+/// is fast enough for any batch.
+const READERS_PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE_BYTES: usize = 256 * 1024;
+
+/// How many times that he waits for them at once.
+const PATIENCE_MOST: u32 = 8;
 
 /// Readers whom he waits for; the others profit.
 const CROWDED_MAX: usize = 4096;
@@ -100,9 +105,32 @@ pub struct Shard {
     crowded: RefCell<Option<Crowded>>,
 }
 
-/// Whose outboxes a publisher who can wait has seen half full.
+/// Whose outboxes a publisher who can wait has seen half full, or with a full socket, and how long he still waits for them.
 #[derive(Debug, Default)]
-pub struct Crowded(Vec<Arc<SocketPeer>>);
+pub struct Crowded {
+    readers: Vec<Arc<SocketPeer>>,
+    patience: Duration,
+}
+
+impl Crowded {
+    /// Nobody, yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { readers: Vec::new(), patience: READERS_PATIENCE }
+    }
+
+    /// Whether there is somebody.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
+    /// Notes that so many octets are on their way to all of them, which deserve patience.
+    pub fn note(&mut self, octets: usize) {
+        let part = octets as f64 / PATIENCE_BYTES as f64;
+        self.patience = (self.patience + READERS_PATIENCE.mul_f64(part)).min(READERS_PATIENCE * PATIENCE_MOST);
+    }
+}
 
 /// An HTTP connection that is being served.
 #[derive(Debug)]
@@ -185,10 +213,10 @@ impl Shard {
             Pushed::Queued | Pushed::Closed | Pushed::Full(_) => {}
         }
         if let Some(crowded) = &mut *self.crowded.borrow_mut()
-            && crowded.0.len() < CROWDED_MAX
-            && peer.outbox.is_crowded()
+            && crowded.readers.len() < CROWDED_MAX
+            && (peer.outbox.is_blocked() || peer.outbox.is_crowded(0))
         {
-            crowded.0.push(Arc::clone(peer));
+            crowded.readers.push(Arc::clone(peer));
         }
     }
 
@@ -200,19 +228,20 @@ impl Shard {
         outcome
     }
 
-    /// Lets readers have their turn, and waits a while for those whose outboxes are half full. Who takes nothing at all is
-    /// waited for a few times, and then closed for it.
-    pub async fn wait_for_readers(&self, crowded: &mut Crowded) {
+    /// Lets readers have their turn, and waits for those whose outboxes are half full or have no room for the next frame, of so
+    /// many octets, as long as there is patience. Who takes nothing at all uses it up, and is closed for what comes then.
+    pub async fn wait_for_readers(&self, crowded: &mut Crowded, next: usize) {
         tokio::task::yield_now().await;
-        let until = Instant::now() + READERS_PATIENCE;
+        let begin = Instant::now();
         loop {
-            crowded.0.retain(|peer| peer.outbox.is_crowded());
-            if crowded.0.is_empty() || Instant::now() >= until {
-                crowded.0.clear();
-                return;
+            crowded.readers.retain(|peer| peer.outbox.is_crowded(next));
+            if crowded.readers.is_empty() || begin.elapsed() >= crowded.patience {
+                break;
             }
             tokio::time::sleep(READERS_PAUSE).await;
         }
+        crowded.readers.clear();
+        crowded.patience = crowded.patience.saturating_sub(begin.elapsed());
     }
 
     /// What fan-outs of this thread have taken so far, in octets of messages that would take as long to read. Whoever wants to

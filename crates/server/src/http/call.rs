@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
@@ -13,17 +14,18 @@ use stentor_wamp::identity::Member;
 use stentor_wamp::message::Payload;
 use tracing::info;
 
-use super::push::{Judged, Submitter, refused};
+use super::intake;
+use super::push::{Conditions, Judged, Submitter, refused};
 use super::reply::{self, Reply};
 use super::serve::Client;
 use crate::fanout::peer::{Caller, Peer};
 use crate::fanout::shard::Shard;
 use crate::fanout::turnstile::Spent;
 use crate::pusher::answer::{self, Refusal, RefusalKind};
-use crate::pusher::body;
+use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
-use crate::pusher::gate::Gate;
 use crate::realm::{Effort, Realm};
+use crate::socket::reader::LONG_BYTES;
 
 /// How long a callee may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,14 +52,24 @@ impl Drop for HangUp<'_> {
 
 impl CallService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
-        self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
+        let post = async |conditions: &Arc<Conditions>, request: &mut Request<Incoming>| {
+            self.post(conditions, request, client, shard).await
+        };
+        self.submitter.answer(request, post).await
     }
 
-    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    async fn post(
+        &self,
+        conditions: &Arc<Conditions>,
+        request: &mut Request<Incoming>,
+        http: &Client,
+        shard: &Rc<Shard>,
+    ) -> Reply {
+        let gate = &conditions.gate;
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
+        let Judged { client, body, outcome } = self.submitter.judge(conditions, request, http, shard).await;
         let outcome = match outcome {
-            Ok(_) => self.call(&body, shard).await,
+            Ok(_) => self.call(&body, shard).await.and_then(|result| intake::hold(result, http)),
             Err(refusal) => Err(refusal),
         };
         let (status, ending) = match &outcome {
@@ -78,8 +90,14 @@ impl CallService {
         }
     }
 
-    async fn call(&self, body: &[u8], shard: &Rc<Shard>) -> Result<Vec<u8>, Refusal> {
-        let submission = body::parse_call(body)?;
+    async fn call(&self, body: &Bytes, shard: &Rc<Shard>) -> Result<Vec<u8>, Refusal> {
+        let submission = if body.len() > LONG_BYTES {
+            let octets = body.clone();
+            let read = move || body::parse_call(&octets).map(|call| Submission::from(call).lasting(&octets));
+            Box::pin(self.submitter.read_aside(read)).await.flatten()?.lend(body)
+        } else {
+            body::parse_call(body)?.into()
+        };
         let payload = Payload { serializer: Serializer::Json, args: submission.args, kwargs: submission.kwargs };
         let (caller, reply) = Caller::new();
         let member = Member {
@@ -91,7 +109,7 @@ impl CallService {
         let hang_up = HangUp { realm: &self.submitter.realm, session: member.session, shard };
         // The router's own procedures may look at all that there is; one of those calls goes on between two looks at the sockets.
         shard.turnstile.pass(Spent::Little).await;
-        let Effort(octets) = self.submitter.realm.call(&member, &submission.procedure, payload, shard);
+        let Effort(octets) = self.submitter.realm.call(&member, &submission.topic, payload, shard);
         shard.turnstile.spend(octets);
         let reply = tokio::time::timeout(CALL_TIMEOUT, reply).await;
         drop(hang_up);

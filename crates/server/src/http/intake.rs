@@ -22,6 +22,9 @@ use crate::pusher::answer::{Refusal, RefusalKind};
 /// Octets of a body that nobody wants and that is read all the same, to keep the connection.
 const SKIP_BYTES_MAX: u64 = 16 * 1024;
 
+/// Octets of an answer that count for nothing: as many as a socket takes at once.
+const ANSWER_BYTES_FREE: usize = 64 * 1024;
+
 /// A body that came in pieces, and its share of the memory for such bodies.
 struct Held {
     octets: Vec<u8>,
@@ -72,6 +75,19 @@ async fn collect(incoming: &mut Incoming, limit: usize, client: &Client) -> Resu
         more = next(incoming).await?;
     }
     Ok(Bytes::from_owner(Held { octets: body.join(), _claim: claim }))
+}
+
+/// An answer whose octets came from elsewhere, which the client may take its time to read: a long one has its share of the
+/// memory for bodies too.
+pub(super) fn hold(octets: Vec<u8>, client: &Client) -> Result<Bytes, Refusal> {
+    if octets.len() <= ANSWER_BYTES_FREE {
+        return Ok(octets.into());
+    }
+    let mut claim = Arc::clone(&client.ingress.crowd).claim();
+    claim.grow_to(octets.capacity() as u64).ok_or_else(|| {
+        Refusal::new(RefusalKind::Unavailable, "the server holds too many large answers that nobody reads; try again")
+    })?;
+    Ok(Bytes::from_owner(Held { octets, _claim: claim }))
 }
 
 fn check(length: usize, limit: usize) -> Result<(), Refusal> {

@@ -24,12 +24,13 @@ use super::serve::{Client, Remote};
 use crate::fanout::shard::{Crowded, Shard};
 use crate::fanout::turnstile::Spent;
 use crate::pusher::answer::{self, Refusal, RefusalKind, ServiceName};
-use crate::pusher::batch::{self, Batch, Posted};
+use crate::pusher::batch::{self, Posted, Read};
 use crate::pusher::body::{self, Submission};
 use crate::pusher::debug::{self, Ending, Report};
 use crate::pusher::gate::{ContentType, Gate, GateOptions, Head, Memories};
 use crate::pusher::media::Media;
 use crate::realm::{Published, Realm, Way};
+use crate::socket::reader::{LONG_BYTES, Reader};
 
 /// The methods that the pusher and the caller take.
 const METHODS: &str = "POST, PUT, OPTIONS";
@@ -39,6 +40,9 @@ const BATCH_TURN_ITEMS: usize = 64;
 
 /// The same in octets: a small part of an outbox.
 const BATCH_TURN_BYTES: usize = 256 * 1024;
+
+/// Octets of an EVENT beside its payload, or a few more.
+const EVENT_BYTES: usize = 256;
 
 /// The same in effort: some tenths of a millisecond's worth.
 const BATCH_TURN_EFFORT: usize = 64 * 1024;
@@ -54,6 +58,8 @@ pub struct Submitter {
     /// The path, for logs.
     pub path: String,
     memories: Arc<Memories>,
+    /// Where long bodies are read.
+    reader: Reader,
 }
 
 /// Who may post, and from which pages; what a reload may change.
@@ -144,9 +150,10 @@ impl Submitter {
         realm: Arc<Realm>,
         identity: Arc<Identity>,
         path: String,
+        reader: Reader,
     ) -> Self {
         let conditions = Arc::new(Conditions::new((options, cors), &memories));
-        Self { conditions: RwLock::new(conditions), realm, identity, path, memories }
+        Self { conditions: RwLock::new(conditions), realm, identity, path, memories, reader }
     }
 
     /// What is in force now.
@@ -166,26 +173,37 @@ impl Submitter {
     pub(super) async fn answer(
         &self,
         request: &mut Request<Incoming>,
-        post: impl AsyncFnOnce(&Gate, &mut Request<Incoming>) -> Reply,
+        post: impl AsyncFnOnce(&Arc<Conditions>, &mut Request<Incoming>) -> Reply,
     ) -> Reply {
         let conditions = self.conditions();
         let origin = conditions.origin_to_share(request.headers());
         let mut reply = match conditions.preflight(request.method(), request.headers(), METHODS) {
             Some(reply) => reply,
-            None => post(&conditions.gate, request).await,
+            None => post(&conditions, request).await,
         };
         conditions.share(origin, &mut reply);
         reply
     }
 
+    /// Has something done that is long because the body is: here, or where long bodies are read.
+    pub(super) async fn read_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let crowded = || Refusal::new(RefusalKind::Unavailable, "too many long bodies wait to be read; try again");
+        let broken = |_| Refusal::new(RefusalKind::Unavailable, "the server could not read this body");
+        self.reader.run(work).ok_or_else(crowded)?.await.map_err(broken)
+    }
+
     /// Head, body, signature.
     pub(super) async fn judge(
         &self,
-        gate: &Gate,
+        conditions: &Arc<Conditions>,
         request: &mut Request<Incoming>,
         client: &Client,
         shard: &Shard,
     ) -> Judged {
+        let gate = &conditions.gate;
         let refused = |client, body, refusal| Judged { client, body, outcome: Err(refusal) };
         let admitted = match gate.admit(&head(gate, request, client.remote)) {
             Ok(admitted) => admitted,
@@ -197,11 +215,18 @@ impl Submitter {
             Ok(body) => body,
             Err(refusal) => return refused(address, Bytes::new(), refusal),
         };
-        let verified = shard
-            .clock
-            .timestamp()
-            .ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"))
-            .and_then(|now| gate.verify(request.uri().query().unwrap_or_default(), &body, now));
+        let now = shard.clock.timestamp();
+        let now = now.ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "the server's clock is wrong"));
+        let query = request.uri().query().unwrap_or_default();
+        let verified = match now {
+            Ok(now) if body.len() > LONG_BYTES => {
+                let (conditions, query, octets) = (Arc::clone(conditions), query.to_owned(), body.clone());
+                let verify = move || conditions.gate.verify(&query, &octets, now);
+                Box::pin(self.read_aside(verify)).await.flatten()
+            }
+            Ok(now) => gate.verify(query, &body, now),
+            Err(refusal) => Err(refusal),
+        };
         Judged { client: address, body, outcome: verified.map(|_| admitted.media) }
     }
 }
@@ -247,12 +272,22 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 
 impl PushService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
-        self.submitter.answer(request, async |gate, request| self.post(gate, request, client, shard).await).await
+        let post = async |conditions: &Arc<Conditions>, request: &mut Request<Incoming>| {
+            self.post(conditions, request, client, shard).await
+        };
+        self.submitter.answer(request, post).await
     }
 
-    async fn post(&self, gate: &Gate, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
+    async fn post(
+        &self,
+        conditions: &Arc<Conditions>,
+        request: &mut Request<Incoming>,
+        client: &Client,
+        shard: &Rc<Shard>,
+    ) -> Reply {
+        let gate = &conditions.gate;
         let query = gate.options().debug.then(|| request.uri().query().unwrap_or_default().to_owned());
-        let Judged { client, body, outcome } = self.submitter.judge(gate, request, client, shard).await;
+        let Judged { client, body, outcome } = self.submitter.judge(conditions, request, client, shard).await;
         let outcome = match outcome {
             Ok(media) => match idempotency(request.headers()) {
                 Ok(key) => self.publish_all(media, &body, key, shard).await,
@@ -320,38 +355,73 @@ impl PushService {
     async fn publish_all(
         &self,
         media: Media,
-        body: &[u8],
+        body: &Bytes,
         key: Option<&str>,
         shard: &Rc<Shard>,
     ) -> Result<Outcome, Refusal> {
+        if body.len() > LONG_BYTES {
+            return Box::pin(self.publish_long(media, body, key, shard)).await;
+        }
         match batch::split(media, body)? {
-            Posted::Single(item) => {
-                match body::parse_publish(item).and_then(|submission| self.publish(submission, key, shard))? {
-                    Way::Direct(published) => Ok(Outcome::One(published)),
-                    // Boxed, so that a publication that goes straight through does not carry this state around.
-                    logged => {
-                        let published = Box::pin(logged.arrived()).await;
-                        published.map(Outcome::One).map_err(|refusal| router_refusal(&refusal))
-                    }
-                }
-            }
-            Posted::Batch(_) if key.is_some() => {
-                let refusal = Refusal::new(RefusalKind::Malformed, "cannot stand for several publications at once");
-                Err(refusal.at("Idempotency-Key"))
-            }
+            Posted::Single(item) => self.publish_one(body::parse_publish(item)?, key, shard).await,
             // Boxed, so that a single publication does not carry its state around.
-            Posted::Batch(batch) => Ok(Box::pin(self.publish_batch(&batch, shard)).await),
+            Posted::Batch(batch) => Box::pin(self.publish_batch(batch.submissions(), key, shard)).await,
         }
     }
 
-    async fn publish_batch(&self, batch: &Batch<'_>, shard: &Rc<Shard>) -> Outcome {
-        let (mut items, mut crowded) = (Items::default(), Crowded::default());
+    async fn publish_long(
+        &self,
+        media: Media,
+        body: &Bytes,
+        key: Option<&str>,
+        shard: &Rc<Shard>,
+    ) -> Result<Outcome, Refusal> {
+        let octets = body.clone();
+        match self.submitter.read_aside(move || batch::read(media, &octets)).await.flatten()? {
+            Read::Single(item) => self.publish_one(item?.lend(body), key, shard).await,
+            Read::Batch(items) => {
+                let items = items.into_iter().map(|item| item.map(|submission| submission.lend(body)));
+                self.publish_batch(items, key, shard).await
+            }
+        }
+    }
+
+    async fn publish_one(
+        &self,
+        submission: Submission<'_>,
+        key: Option<&str>,
+        shard: &Rc<Shard>,
+    ) -> Result<Outcome, Refusal> {
+        match self.publish(submission, key, shard)? {
+            Way::Direct(published) => Ok(Outcome::One(published)),
+            // Boxed, so that a publication that goes straight through does not carry this state around.
+            logged => {
+                let published = Box::pin(logged.arrived()).await;
+                published.map(Outcome::One).map_err(|refusal| router_refusal(&refusal))
+            }
+        }
+    }
+
+    async fn publish_batch<'b>(
+        &self,
+        batch: impl Iterator<Item = Result<Submission<'b>, Refusal>>,
+        key: Option<&str>,
+        shard: &Rc<Shard>,
+    ) -> Result<Outcome, Refusal> {
+        if key.is_some() {
+            let refusal = Refusal::new(RefusalKind::Malformed, "cannot stand for several publications at once");
+            return Err(refusal.at("Idempotency-Key"));
+        }
+        let (mut items, mut crowded) = (Items::default(), Crowded::new());
         let (mut count, mut octets, mut begun) = (0, 0, shard.effort());
-        for item in batch.submissions() {
+        for item in batch {
             let effort = shard.effort().wrapping_sub(begun);
             // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
-            if count == BATCH_TURN_ITEMS || octets >= BATCH_TURN_BYTES || effort >= BATCH_TURN_EFFORT {
-                shard.wait_for_readers(&mut crowded).await;
+            let next = item.as_ref().map_or(0, Submission::octets);
+            let is_over = count == BATCH_TURN_ITEMS || octets >= BATCH_TURN_BYTES || effort >= BATCH_TURN_EFFORT;
+            if is_over || crowded.is_any() {
+                crowded.note(octets);
+                shard.wait_for_readers(&mut crowded, next + EVENT_BYTES).await;
                 if effort >= BATCH_TURN_EFFORT {
                     shard.turnstile.spend(effort);
                     shard.turnstile.pass(Spent::All).await;
@@ -359,7 +429,7 @@ impl PushService {
                 (count, octets, begun) = (0, 0, shard.effort());
             }
             count += 1;
-            octets += item.as_ref().map_or(0, Submission::octets);
+            octets += next;
             // What goes past the log must not overtake what goes through it.
             if item.as_ref().is_ok_and(|submission| !self.submitter.realm.is_logged(&submission.topic)) {
                 items.settle().await;
@@ -373,7 +443,7 @@ impl PushService {
         shard.meters.submissions_refused.add(refused as u64);
         let published = items.len() - refused;
         let (status, body) = answer::batch(self.name, &items);
-        Outcome::Batch { status, body: body.into(), published, refused, receivers }
+        Ok(Outcome::Batch { status, body: body.into(), published, refused, receivers })
     }
 
     fn publish(&self, submission: Submission<'_>, key: Option<&str>, shard: &Rc<Shard>) -> Result<Way, Refusal> {

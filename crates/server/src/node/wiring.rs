@@ -326,7 +326,8 @@ impl<S: FnMut() -> u64> Builder<'_, S> {
         let identity = Arc::new(internal_identity(role, (self.seed)()));
         let path = format!("/{}", path.trim_matches('/'));
         let conditions = (gate_options(options), options.cors.clone());
-        Ok(Submitter::new(conditions, Arc::clone(&self.shared.memories), Arc::clone(realm), identity, path))
+        let (memories, reader) = (Arc::clone(&self.shared.memories), self.shared.reader.clone());
+        Ok(Submitter::new(conditions, memories, Arc::clone(realm), identity, path, reader))
     }
 
     fn socket(&self, config: &WebSocketConfig) -> SocketService {

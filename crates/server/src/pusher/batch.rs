@@ -12,7 +12,7 @@ use super::answer::{Refusal, RefusalKind};
 use stentor_wamp::codec::json::Reader;
 use stentor_wamp::codec::{Read as _, Syntax};
 
-use super::body::{Submission, fault, parse_publish};
+use super::body::{LastingSubmission, Submission, fault, parse_publish};
 use super::media::Media;
 
 /// Items of one batch. Bounds the answer, and how long one request can keep others waiting; more fit into another one.
@@ -45,6 +45,28 @@ impl<'a> Batch<'a> {
     pub fn submissions(&self) -> impl Iterator<Item = Result<Submission<'a>, Refusal>> + '_ {
         self.items.iter().map(|item| parse_publish(item))
     }
+}
+
+/// What a body holds, read to its end.
+#[derive(Debug)]
+pub enum Read {
+    /// As [`Posted::Single`].
+    Single(Result<LastingSubmission, Refusal>),
+    /// As [`Posted::Batch`].
+    Batch(Vec<Result<LastingSubmission, Refusal>>),
+}
+
+/// Splits a body and reads all its items, for threads that only read.
+///
+/// # Errors
+///
+/// As [`split`].
+pub fn read(media: Media, body: &[u8]) -> Result<Read, Refusal> {
+    let lasting = |item: Result<Submission<'_>, Refusal>| item.map(|submission| submission.lasting(body));
+    Ok(match split(media, body)? {
+        Posted::Single(item) => Read::Single(lasting(parse_publish(item))),
+        Posted::Batch(batch) => Read::Batch(batch.submissions().map(lasting).collect()),
+    })
 }
 
 /// Tells a single publication from a batch, and where the items of a batch are.

@@ -5,6 +5,7 @@
 //! nesting without end. Whether the URI is well-formed and allowed is the router's question.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use stentor_model::limit::{NESTING_DEPTH_MAX, OPTIONS_BYTES_MAX, URI_BYTES_MAX};
 use stentor_wamp::codec::json::Reader;
@@ -27,7 +28,37 @@ pub struct Submission<'a> {
     pub options: PublishOptions,
 }
 
+/// A [`Submission`] apart from the body that it was read from.
+#[derive(Clone, Debug)]
+pub struct LastingSubmission {
+    topic: String,
+    args: Option<Range<usize>>,
+    kwargs: Option<Range<usize>>,
+    options: PublishOptions,
+}
+
+impl LastingSubmission {
+    /// The submission again, of the body that it came from.
+    #[must_use]
+    pub fn lend(self, body: &[u8]) -> Submission<'_> {
+        let part = |place: Option<Range<usize>>| place.and_then(|place| body.get(place));
+        let (args, kwargs) = (part(self.args), part(self.kwargs));
+        Submission { topic: self.topic.into(), args, kwargs, options: self.options }
+    }
+}
+
 impl Submission<'_> {
+    /// The same without its body, for threads that only read.
+    #[must_use]
+    pub fn lasting(self, body: &[u8]) -> LastingSubmission {
+        let place = |part: &[u8]| {
+            let start = part.as_ptr().addr() - body.as_ptr().addr();
+            start..start + part.len()
+        };
+        let (args, kwargs) = (self.args.map(place), self.kwargs.map(place));
+        LastingSubmission { topic: self.topic.into_owned(), args, kwargs, options: self.options }
+    }
+
     /// How long its payload is.
     #[must_use]
     pub fn octets(&self) -> usize {
@@ -81,6 +112,13 @@ enum Uri<'a> {
     Absent,
     Text(Cow<'a, str>),
     Other,
+}
+
+impl<'a> From<CallSubmission<'a>> for Submission<'a> {
+    /// A call is read as a publication is, but for options.
+    fn from(call: CallSubmission<'a>) -> Self {
+        Self { topic: call.procedure, args: call.args, kwargs: call.kwargs, options: PublishOptions::default() }
+    }
 }
 
 impl<'a> RawBody<'a> {

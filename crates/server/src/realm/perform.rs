@@ -215,10 +215,10 @@ fn perform(router: &mut Router<Peer>, action: Action<'_, Peer>, shard: &Shard) -
             effort += FRAME_BYTES;
             refuse(&to, kind, request, &refusal, shard);
         }
-        Action::Result { to, request, value } => {
+        Action::Result { to, request, value, effort: search } => {
             let payload = own_payload(&[value]);
-            // The router's own answers are long where it looked at much: lists of all that there is.
-            effort += payload.args.as_ref().map_or(0, bytes::Bytes::len);
+            // Lists of all that there is are long, and a number does not tell how much was looked at for it.
+            effort += search + payload.args.as_ref().map_or(0, bytes::Bytes::len);
             let message = RouterMessage::Result { request, details: Dict::new(), payload: payload.as_payload() };
             send_or_refuse(&to, &message, shard);
         }

@@ -5,6 +5,7 @@
 //! A message's octets come here with whoever asks, and go back with the answer; to be freed they come here once more, because
 //! giving back sixteen mebioctets takes a millisecond or two.
 
+use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::unfinished::Loan;
 use crate::meter::Meters;
 
 /// What is longer is read here, in octets: what is shorter is read in some two milliseconds even where it is all lists.
-pub(super) const LONG_BYTES: usize = 128 * 1024;
+pub(crate) const LONG_BYTES: usize = 128 * 1024;
 
 /// What a session may have carried out of a batch before others have their turn.
 pub(super) const BUDGET: Budget = Budget { messages: 64, bytes: 64 * 1024 };
@@ -92,7 +93,17 @@ pub(super) struct Reply {
 enum Job {
     Read { parcel: Parcel, part: Part, format: Format, reply: oneshot::Sender<Reply> },
     Free(Spent),
+    Run(Work),
     Stop,
+}
+
+/// Reading of another kind, which answers for itself.
+struct Work(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
 }
 
 /// What is only to be freed.
@@ -137,6 +148,22 @@ impl Reader {
         Some(answer)
     }
 
+    /// Has something else read that is long, such as a body; nothing when too much waits already, or the node goes down. What
+    /// nobody waits for any more by then is not read.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<oneshot::Receiver<T>> {
+        let (reply, answer) = oneshot::channel();
+        let work = move || {
+            if !reply.is_closed() {
+                drop(reply.send(work()));
+            }
+        };
+        self.jobs.try_send(Job::Run(Work(Box::new(work)))).ok()?;
+        Some(answer)
+    }
+
     /// Has octets freed.
     pub(super) fn free(&self, spent: Spent) {
         // Where there is no room for it, it is freed here and now.
@@ -178,6 +205,12 @@ fn run(mut waiting: mpsc::Receiver<Job>, meters: &Meters) {
                         meters.tasks_panicked.increment();
                         error!("reading a message panicked; its session ends, and the node goes on");
                     }
+                }
+            }
+            Job::Run(Work(work)) => {
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    meters.tasks_panicked.increment();
+                    error!("reading a body panicked; its request is refused, and the node goes on");
                 }
             }
             Job::Free(spent) => drop(spent),

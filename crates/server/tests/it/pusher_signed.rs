@@ -81,6 +81,28 @@ async fn right_signatures_in_every_alphabet() {
     }
 }
 
+/// Such bodies are verified and read beside the threads that serve.
+#[tokio::test]
+async fn long_bodies_are_verified_and_read_too() {
+    let node = guarded(300);
+    let mut subscriber = node.session().await;
+    subscriber.subscribe("t").await;
+    let mut http = node.http().await;
+    let item = |n: usize| json!({"topic": "t", "args": [n, "x".repeat(200_000)], "kwargs": {"n": n}}).to_string();
+    let bodies = [item(0), format!("[{},{{}},{}]", item(1), item(2)), format!("[{}", item(3))];
+    for (nonce, (body, expected)) in bodies.into_iter().zip([202, 207, 400]).enumerate() {
+        let signed = Signed { body: body.leak(), ..Signed::new(nonce as u64) };
+        let forged = Signed { secret: "other", ..signed.clone() };
+        assert_eq!(forged.send(&mut http).await.status, 401);
+        let reply = signed.send(&mut http).await;
+        assert_eq!(reply.status, expected, "{}", reply.text());
+    }
+    for n in 0..3 {
+        let event = subscriber.expect(36).await;
+        assert_eq!((&event[4][0], &event[5]), (&json!(n), &json!({"n": n})));
+    }
+}
+
 #[tokio::test]
 async fn timestamps_with_any_fraction() {
     let node = guarded(300);

@@ -4,7 +4,19 @@
 //! thousand sessions have as many each. It knows ids and lengths; what stands behind the ids is in the tables.
 
 use super::Refusal;
-use crate::uri::reason;
+use crate::uri::{Match, reason};
+
+/// What a component of a wildcard counts for beside its octets. Each that is named is an entry of a table, which takes far more
+/// than a short word.
+pub(crate) const COMPONENT_BYTES: usize = 16;
+
+/// What a URI counts for.
+fn weight(uri: &str, matching: Match) -> usize {
+    match matching {
+        Match::Exact | Match::Prefix => uri.len(),
+        Match::Wildcard => uri.len() + COMPONENT_BYTES * uri.split('.').count(),
+    }
+}
 
 /// Octets of the URIs of all subscriptions of a session, for each of those that it may hold, and likewise of registrations.
 /// They share them: some may be longer than others.
@@ -41,12 +53,16 @@ impl<Id: Copy + PartialEq> Holdings<Id> {
     }
 
     /// Why one more on this URI may not be held, if so. `what` names them in the sentence.
-    pub(super) fn refusal(&self, uri: &str, count_max: usize, what: &str) -> Option<Refusal> {
+    pub(super) fn refusal(&self, uri: &str, matching: Match, count_max: usize, what: &str) -> Option<Refusal> {
         let bytes_max = uri_bytes_max(count_max);
         let sentence = if self.ids.len() >= count_max {
             format!("a session may hold {count_max} {what}")
-        } else if self.uri_bytes + uri.len() > bytes_max {
-            format!("the URIs of all {what} of a session may have {bytes_max} octets together")
+        } else if self.uri_bytes + weight(uri, matching) > bytes_max {
+            let components = match matching {
+                Match::Wildcard => format!(", and each component of a wildcard counts {COMPONENT_BYTES} more"),
+                Match::Exact | Match::Prefix => String::new(),
+            };
+            format!("the URIs of all {what} of a session may have {bytes_max} octets together{components}")
         } else {
             return None;
         };
@@ -54,16 +70,16 @@ impl<Id: Copy + PartialEq> Holdings<Id> {
     }
 
     /// Notes one more.
-    pub(super) fn add(&mut self, id: Id, uri: &str) {
+    pub(super) fn add(&mut self, id: Id, uri: &str, matching: Match) {
         self.ids.push(id);
-        self.uri_bytes += uri.len();
+        self.uri_bytes += weight(uri, matching);
     }
 
     /// Takes one out, whose URI this is; false when it is not held.
-    pub(super) fn take(&mut self, id: Id, uri: &str) -> bool {
+    pub(super) fn take(&mut self, id: Id, uri: &str, matching: Match) -> bool {
         let Some(place) = self.ids.iter().position(|&one| one == id) else { return false };
         self.ids.swap_remove(place);
-        self.uri_bytes -= uri.len();
+        self.uri_bytes -= weight(uri, matching);
         true
     }
 }

@@ -3,6 +3,9 @@
 //! WAMP section "Session Meta API" and "Subscription Meta API". A caller needs the permission to call the procedure, a
 //! subscriber the permission to subscribe to the event; there is no other gate.
 
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
 use stentor_model::limit::OPTIONS_BYTES_MAX;
 use stentor_model::{SessionId, SubscriptionId};
 
@@ -14,18 +17,46 @@ use crate::message::Payload;
 use crate::uri::{self, Match, reason};
 use crate::value::{Dict, Value};
 
+/// What looking at a session counts for, in octets of messages that would take as long to read.
+pub(super) const LOOK_BYTES: usize = 8;
+
 impl<P: Clone> Router<P> {
+    /// Answers a procedure of the router's own. Returns what looking for the answer took, too, in octets of messages that
+    /// would take as long: the answer may be a number and the search have been at every session of the realm.
     pub(super) fn meta_call<'a>(
         &mut self,
         caller: SessionId,
         procedure: &str,
         payload: &Payload<'_>,
         out: &mut Vec<Action<'a, P>>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<(Value, usize), Refusal> {
         let arguments = Arguments::read(payload)?;
+        let looked_at = match procedure {
+            "wamp.session.count" if arguments.first().is_none_or(|roles| *roles == Value::Null) => 0,
+            "wamp.session.count"
+            | "wamp.session.list"
+            | "wamp.session.kill_by_authid"
+            | "wamp.session.kill_by_authrole"
+            | "wamp.session.kill_all" => self.sessions.len(),
+            _ => 0,
+        };
+        let value = self.meta_answer(caller, procedure, &arguments, out)?;
+        Ok((value, looked_at * LOOK_BYTES))
+    }
+
+    fn meta_answer<'a>(
+        &mut self,
+        caller: SessionId,
+        procedure: &str,
+        arguments: &Arguments,
+        out: &mut Vec<Action<'a, P>>,
+    ) -> Result<Value, Refusal> {
         match procedure {
-            "wamp.session.count" => Ok((self.sessions_with(&arguments.roles()?).len() as u64).into()),
-            "wamp.session.list" => Ok(ids(self.sessions_with(&arguments.roles()?).iter().map(|id| id.get()))),
+            "wamp.session.count" => Ok(match arguments.roles()? {
+                None => (self.sessions.len() as u64).into(),
+                Some(roles) => (self.sessions_with(Some(&roles)).count() as u64).into(),
+            }),
+            "wamp.session.list" => Ok(ids(self.sessions_with(arguments.roles()?.as_ref()).map(|id| id.get()))),
             "wamp.session.get" => {
                 let session = arguments.session()?;
                 let attached = self.sessions.get(&session).ok_or_else(no_such_session)?;
@@ -40,7 +71,7 @@ impl<P: Clone> Router<P> {
                 Ok(Value::Null)
             }
             "wamp.session.kill_by_authid" | "wamp.session.kill_by_authrole" | "wamp.session.kill_all" => {
-                let victims = self.victims(caller, procedure, &arguments)?;
+                let victims = self.victims(caller, procedure, arguments)?;
                 self.kill(&victims, &arguments.reason()?, out);
                 Ok(match procedure {
                     "wamp.session.kill_by_authid" => ids(victims.iter().map(|id| id.get())),
@@ -57,11 +88,11 @@ impl<P: Clone> Router<P> {
                 self.broker.each_match(arguments.topic()?, &mut |subscription| found.push(subscription.id.get()));
                 Ok(if found.is_empty() { Value::Null } else { ids(found) })
             }
-            "wamp.subscription.get" => Ok(describe(self.subscription(&arguments)?).into()),
+            "wamp.subscription.get" => Ok(describe(self.subscription(arguments)?).into()),
             "wamp.subscription.list_subscribers" => {
-                Ok(ids(self.subscription(&arguments)?.members().iter().map(|member| member.session.get())))
+                Ok(ids(self.subscription(arguments)?.members().iter().map(|member| member.session.get())))
             }
-            "wamp.subscription.count_subscribers" => Ok((self.subscription(&arguments)?.members().len() as u64).into()),
+            "wamp.subscription.count_subscribers" => Ok((self.subscription(arguments)?.members().len() as u64).into()),
             _ => Err(Refusal::new(
                 reason::NO_SUCH_PROCEDURE,
                 format!("no callee registered for procedure '{procedure}'"),
@@ -69,13 +100,9 @@ impl<P: Clone> Router<P> {
         }
     }
 
-    fn sessions_with(&self, roles: &Option<Vec<String>>) -> Vec<SessionId> {
-        self.sessions
-            .values()
-            .map(|attached| &attached.member.identity)
-            .filter(|who| roles.as_ref().is_none_or(|roles| roles.iter().any(|role| **role == *who.authrole)))
-            .map(|who| who.session)
-            .collect()
+    fn sessions_with<'r>(&'r self, roles: Option<&'r Roles<'_>>) -> impl Iterator<Item = SessionId> + 'r {
+        let all = self.sessions.values().map(|attached| &attached.member.identity);
+        all.filter(move |who| roles.is_none_or(|roles| roles.contains(&*who.authrole))).map(|who| who.session)
     }
 
     fn victims(&self, caller: SessionId, procedure: &str, arguments: &Arguments) -> Result<Vec<SessionId>, Refusal> {
@@ -202,6 +229,9 @@ fn bad(message: &'static str) -> Refusal {
     Refusal::new(reason::INVALID_ARGUMENT, message)
 }
 
+/// Names of roles that a caller gives: as many as it likes, and every session's is looked up.
+type Roles<'a> = HashSet<&'a str, RandomState>;
+
 /// The arguments of a meta procedure.
 struct Arguments {
     args: Vec<Value>,
@@ -261,13 +291,13 @@ impl Arguments {
         }
     }
 
-    fn roles(&self) -> Result<Option<Vec<String>>, Refusal> {
+    fn roles(&self) -> Result<Option<Roles<'_>>, Refusal> {
         match self.first() {
             None | Some(Value::Null) => Ok(None),
             Some(Value::List(items)) => items
                 .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
+                .map(Value::as_str)
+                .collect::<Option<_>>()
                 .map(Some)
                 .ok_or_else(|| bad("the first argument must be a list of authroles")),
             Some(_) => Err(bad("the first argument must be a list of authroles")),

@@ -99,6 +99,8 @@ pub enum Action<'a, P> {
         request: RequestId,
         /// The value.
         value: Value,
+        /// What looking for it took, in octets of messages that would take as long.
+        effort: usize,
     },
     /// Send retained events to one new subscriber; see [`Router::retained`].
     Retained {
@@ -471,6 +473,8 @@ impl<P: Clone> Router<P> {
             }
             matched.push(Matched { subscription: subscription.id, details, members: subscription.members() });
         });
+        // Nobody has to be looked up in lists where nobody listens.
+        let filter = filter.filter(|_| !matched.is_empty()).map(Filter::sieve);
         Fanout { publication, without, filter, matched }
     }
 
@@ -525,7 +529,7 @@ impl<P: Clone> Router<P> {
         if joined != Joined::Already
             && let Some(attached) = self.sessions.get_mut(&member.session)
         {
-            attached.subscriptions.add(subscription, topic);
+            attached.subscriptions.add(subscription, topic, matching);
         }
         out.push(Action::Send {
             to: member.peer.clone(),
@@ -559,10 +563,9 @@ impl<P: Clone> Router<P> {
                 format!("session not authorized to subscribe to all that the {} '{topic}' covers", matching.name()),
             ));
         }
-        let refused = self
-            .sessions
-            .get(&member.session)
-            .and_then(|attached| attached.subscriptions.refusal(topic, context.subscriptions_max, "subscriptions"));
+        let refused = self.sessions.get(&member.session).and_then(|attached| {
+            attached.subscriptions.refusal(topic, matching, context.subscriptions_max, "subscriptions")
+        });
         match refused {
             // What a session holds already takes nothing more.
             Some(refusal) if !self.broker.lookup(topic, matching).is_some_and(|one| one.has(member.session)) => {
@@ -579,9 +582,10 @@ impl<P: Clone> Router<P> {
         subscription: SubscriptionId,
         out: &mut Vec<Action<'a, P>>,
     ) {
-        let uri = self.broker.get(subscription).map(|held| Arc::clone(&held.uri));
         let attached = self.sessions.get_mut(&member.session);
-        let held = attached.zip(uri).is_some_and(|(attached, uri)| attached.subscriptions.take(subscription, &uri));
+        let held = attached
+            .zip(self.broker.get(subscription))
+            .is_some_and(|(attached, held)| attached.subscriptions.take(subscription, &held.uri, held.matching));
         if !held {
             let refusal = Refusal::new(
                 reason::NO_SUCH_SUBSCRIPTION,

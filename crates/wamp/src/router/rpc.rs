@@ -52,7 +52,7 @@ impl<P: Clone> Router<P> {
             Err(refusal) => out.push(Action::Refuse { to: member.peer.clone(), kind, request, refusal }),
             Ok(registration) => {
                 if let Some(attached) = self.sessions.get_mut(&member.session) {
-                    attached.registrations.add(registration, procedure);
+                    attached.registrations.add(registration, procedure, Match::Exact);
                 }
                 let message = RouterMessage::Registered { request, registration };
                 out.push(Action::Send { to: member.peer.clone(), message });
@@ -78,7 +78,7 @@ impl<P: Clone> Router<P> {
         }
         self.authorize(&member.identity, Deed::Register, procedure)?;
         let refused = self.sessions.get(&member.session).and_then(|attached| {
-            attached.registrations.refusal(procedure, REGISTRATIONS_PER_SESSION_MAX, "registrations")
+            attached.registrations.refusal(procedure, Match::Exact, REGISTRATIONS_PER_SESSION_MAX, "registrations")
         });
         refused.map_or(Ok(()), Err)
     }
@@ -93,7 +93,7 @@ impl<P: Clone> Router<P> {
         let to = member.peer.clone();
         if let Some(procedure) = self.dealer.unregister(member.session, registration) {
             if let Some(attached) = self.sessions.get_mut(&member.session) {
-                attached.registrations.take(registration, &procedure);
+                attached.registrations.take(registration, &procedure, Match::Exact);
             }
             return out.push(Action::Send { to, message: RouterMessage::Unregistered { request } });
         }
@@ -140,8 +140,8 @@ impl<P: Clone> Router<P> {
             ));
         }
         if uri::is_reserved(procedure) && self.settings.meta_api == MetaApi::On {
-            let value = self.meta_call(caller.session, procedure, &payload, out)?;
-            out.push(Action::Result { to: caller.peer.clone(), request, value });
+            let (value, effort) = self.meta_call(caller.session, procedure, &payload, out)?;
+            out.push(Action::Result { to: caller.peer.clone(), request, value, effort });
             return Ok(());
         }
         let wants = |name| options.get(name).map_or(Ok(false), |value| flag(name, value));

@@ -9,9 +9,12 @@ use ring::hmac;
 use stentor_model::Secret;
 
 use crate::auth::{AuthPolicy, CraUser, Salting, TicketPrincipal};
+use crate::codec::{Serializer, decode};
+use crate::message::RouterMessage;
 use crate::router::Settings;
-use crate::session::{RequestIds, Session, Step};
-use crate::transcript::{Setting, check, check_in, settings};
+use crate::session::{AUTHID_BYTES_MAX, Realms, RequestIds, Session, State, Step};
+use crate::transcript::{FRESH, Setting, check, check_in, settings};
+use crate::uri::reason;
 
 const HELLO: &str = r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#;
 const VIOLATION: &str = r#"[3,{"message":"…"},"wamp.error.protocol_violation"]"#;
@@ -352,6 +355,51 @@ fn tickets() {
         r#"a > [1,"realm1",{{"roles":{{"caller":{{}}}},"authmethods":["ticket"]}}]{}{FAILED}"#,
         "\n"
     ));
+}
+
+struct AnyRealm;
+
+impl Realms for AnyRealm {
+    fn request_ids(&self, _: &str) -> Option<RequestIds> {
+        Some(RequestIds::Sequential)
+    }
+
+    fn has_role(&self, _: &str, _: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn names_have_their_limit() {
+    let policy = AuthPolicy { anonymous: Some("user".into()), ..principals() };
+    let check = |method: &str, authid: &str, taken: bool| {
+        let hello = hello(method, authid);
+        let message = decode(Serializer::Json, hello.trim_start_matches("a > ").as_bytes());
+        let mut session = Session::default();
+        let (step, length) = (session.receive(message, &policy, &AnyRealm, &FRESH), authid.len());
+        match (step, &session.state) {
+            (Step::Send(_), State::Challenging(pending)) => {
+                assert!(pending.challenge.extra.is_empty(), "what was sent is kept");
+                assert!(taken, "{method} {length}");
+            }
+            (Step::Join(_), State::Established { .. }) => assert!(taken, "{method} {length}"),
+            (Step::Abort(RouterMessage::Abort { message, reason }), State::Ended) => {
+                assert!(!taken && reason == reason::PROTOCOL_VIOLATION, "{method} {length} {message}");
+                assert!(message.contains("1024"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for method in ["ticket", "wampcra"] {
+        check(method, "", true);
+        check(method, &"x".repeat(AUTHID_BYTES_MAX), true);
+        check(method, &"ö".repeat(AUTHID_BYTES_MAX / 2), true);
+        check(method, &"x".repeat(AUTHID_BYTES_MAX + 1), false);
+        check(method, &"ö".repeat(AUTHID_BYTES_MAX / 2 + 1), false);
+        check(method, &"x".repeat(60_000), false);
+    }
+    // Nobody looks at it where no name is proven.
+    check("anonymous", &"x".repeat(60_000), true);
 }
 
 /// The challenge of `authid` as it stands in a message, and its signature by `secret`.

@@ -12,7 +12,7 @@ use crate::dealer::{Answer, CALLS_PER_CALLEE_MAX, CALLS_PER_SESSION_MAX, CallRef
 use crate::identity::{Features, Identity, Member};
 use crate::pattern::WILDCARD_COMPONENTS_MAX;
 use crate::publish_options::Filter;
-use crate::router::holdings::{URI_BYTES_MIN, uri_bytes_max};
+use crate::router::holdings::{COMPONENT_BYTES, URI_BYTES_MIN, uri_bytes_max};
 use crate::router::{REGISTRATIONS_PER_SESSION_MAX, SUBSCRIPTIONS_PER_SESSION_MAX};
 use crate::transcript::{Setting, World, check};
 use crate::value::Dict;
@@ -194,4 +194,35 @@ fn octets_of_uris_per_session() {
             speaker.check(ask, &uri(0, 1), &refusal);
         }
     }
+}
+
+/// Components weigh more than their octets, and as much when they are given back as when they were taken.
+#[test]
+fn components_of_wildcards_per_session() {
+    let bytes_max = uri_bytes_max(Setting::default().subscriptions_max);
+    // As many components as a pattern may have, and so long that 32 of them fill everything.
+    let open = ".".repeat(WILDCARD_COMPONENTS_MAX - 1);
+    let each = bytes_max / 32;
+    let word = each - COMPONENT_BYTES * WILDCARD_COMPONENTS_MAX - open.len();
+    let subscribe = |matching: &str, uri: &str| format!(r#"{{"match":"{matching}"}},"{uri}""#);
+    let wildcard = |n: usize| subscribe("wildcard", &format!("{n:0word$}{open}"));
+    let refusal = r#"[8,32,?,{},"wamp.error.unavailable""#;
+    let mut speaker = Speaker::new();
+    for n in 0..32 {
+        speaker.check(32, &wildcard(n), "[33,?,");
+    }
+    for (matching, uri) in [("exact", "x"), ("prefix", "x"), ("wildcard", "x."), ("wildcard", ".")] {
+        speaker.check(32, &subscribe(matching, uri), refusal);
+    }
+    speaker.check(34, "7", "[35,?]");
+    // As many octets fit as were given back: those of the same components, or of one text without any.
+    for (matching, uri, fits) in [
+        ("exact", "x".repeat(each + 1), false),
+        ("wildcard", format!("x{:0word$}{open}", 7), false),
+        ("wildcard", "y".repeat(each - COMPONENT_BYTES + 1), false),
+        ("wildcard", "y".repeat(each - COMPONENT_BYTES), true),
+    ] {
+        speaker.check(32, &subscribe(matching, &uri), if fits { "[33,?," } else { refusal });
+    }
+    speaker.check(32, &subscribe("exact", "x"), refusal);
 }

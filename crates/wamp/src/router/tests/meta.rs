@@ -1,7 +1,14 @@
 //! The meta API: what a realm tells of itself (WAMP sections "Session Meta API", "Subscription Meta API").
 
-use crate::router::{MetaApi, Settings};
-use crate::transcript::{Setting, check, check_in, settings};
+use stentor_model::RequestId;
+
+use super::limits::member;
+use crate::codec::Serializer;
+use crate::message::Payload;
+use crate::router::meta::LOOK_BYTES;
+use crate::router::{Action, MetaApi, Settings};
+use crate::transcript::{Setting, World, check, check_in, settings};
+use crate::value::Dict;
 
 #[test]
 fn sessions_are_counted_listed_and_described() {
@@ -36,6 +43,36 @@ fn sessions_are_counted_listed_and_described() {
         a < [50,12,{},[[$a]]]
         "#,
     );
+}
+
+/// A number may be the answer to a look at everybody.
+#[test]
+fn looking_at_all_sessions_counts() {
+    let check = |procedure: &str, args: Option<&str>, answer: &str, each: usize| {
+        let mut world = World::new(Setting::default(), Serializer::Json);
+        for name in ["a", "b", "c", "d"] {
+            world.join(name, if name == "a" { "user" } else { "other" }).unwrap();
+        }
+        let (mut out, caller) = (Vec::new(), member(77, "user"));
+        let args = args.map(str::as_bytes);
+        let payload = Payload { args, ..Payload::none(Serializer::Json) };
+        world.router.call(&caller, RequestId::FIRST, &Dict::new(), procedure, payload, &mut out);
+        let Some(Action::Result { value, effort, .. }) = out.last() else { panic!("{out:?}") };
+        assert_eq!((format!("{value:?}").as_str(), *effort), (answer, 4 * each), "{procedure} {args:?}");
+    };
+    let many: Vec<String> = (0..3000).map(|n| format!("\"{n}\"")).chain(["\"other\"".to_owned()]).collect();
+    let many = format!("[[{}]]", many.join(","));
+    check("wamp.session.count", None, "Int(4)", 0);
+    check("wamp.session.count", Some("[null]"), "Int(4)", 0);
+    check("wamp.session.count", Some("[[]]"), "Int(0)", LOOK_BYTES);
+    check("wamp.session.count", Some(r#"[["other"]]"#), "Int(3)", LOOK_BYTES);
+    check("wamp.session.count", Some(r#"[["user","user"]]"#), "Int(1)", LOOK_BYTES);
+    check("wamp.session.count", Some(&many), "Int(3)", LOOK_BYTES);
+    check("wamp.session.list", Some(r#"[["nobody"]]"#), "List([])", LOOK_BYTES);
+    check("wamp.session.kill_by_authid", Some(r#"["nobody"]"#), "List([])", LOOK_BYTES);
+    check("wamp.session.kill_by_authrole", Some(r#"["other"]"#), "Int(3)", LOOK_BYTES);
+    check("wamp.session.kill_all", None, "Int(4)", LOOK_BYTES);
+    check("wamp.subscription.match", Some(r#"["com.x"]"#), "Null", 0);
 }
 
 #[test]
