@@ -140,7 +140,7 @@ pub enum Event {
 pub enum Reach {
     /// To the end, as it was when the store read.
     Tail,
-    /// To the asked number, or to what one read may bring; there may be more.
+    /// To the asked number, or to what one read may bring; there was more.
     More,
 }
 
@@ -249,8 +249,8 @@ pub enum Action {
         /// Its new cursor.
         offset: Offset,
     },
-    /// Record durably that this publication is given up, and answer with [`Event::Buried`] or [`Event::BuryFailed`]. May
-    /// be asked for again for the same publication; the record is the same then.
+    /// Record durably that this publication is given up, and answer with [`Event::Buried`] or [`Event::BuryFailed`], once
+    /// each time: a node that goes down waits for it. May be asked for again for the same publication; the record is the same then.
     Bury {
         /// The subscription.
         webhook: WebhookId,
@@ -270,8 +270,10 @@ pub enum Action {
         /// The publication.
         offset: Offset,
     },
-    /// Too many replays wait already, or there is no such subscription; this one was not taken.
-    ReplayRefused {
+    /// A dead publication is not sent once more after all, and its record stays: too many wait already, it failed as often
+    /// as it may, or its subscription is not there any more. Each replay that is asked for ends with this or with
+    /// [`Action::Replayed`], once.
+    ReplayEnded {
         /// The subscription.
         webhook: WebhookId,
         /// The publication.
@@ -286,6 +288,6 @@ pub enum Action {
         /// Why.
         reason: EndReason,
     },
-    /// After [`Event::Drain`]: nothing is on its way any more.
+    /// After [`Event::Drain`]: nothing is on its way any more, neither to receivers nor, of what moves cursors, to the store.
     Drained,
 }

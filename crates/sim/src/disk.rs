@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Octets that one read gives at most.
+pub(crate) const PAGE_OCTETS_MAX: u64 = 1000;
+
 /// A subscription as it is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -19,6 +22,8 @@ pub(crate) struct Disk {
     pub(crate) rows: BTreeMap<u64, Row>,
     /// Given up, by subscription and place.
     pub(crate) dead: BTreeSet<(u64, u64)>,
+    /// Octets of each publication.
+    octets: BTreeMap<u64, u64>,
     /// Publications whose body the log has lost.
     pub(crate) holes: BTreeSet<u64>,
     /// Cursors that wait for the next flush. Not durable.
@@ -32,9 +37,10 @@ impl Disk {
         Self { logs: (0..topics).map(|_| Vec::new()).collect(), ..Self::default() }
     }
 
-    /// Appends a publication `gap` after the last of any topic.
-    pub(crate) fn append(&mut self, topic: u64, gap: u64) -> u64 {
+    /// Appends a publication of so many octets `gap` after the last of any topic.
+    pub(crate) fn append(&mut self, topic: u64, gap: u64, octets: u64) -> u64 {
         self.next += gap.max(1);
+        self.octets.insert(self.next, octets);
         let at = usize::try_from(topic).expect("a handful of topics");
         self.logs[at].push(self.next);
         self.next
@@ -53,6 +59,24 @@ impl Disk {
     pub(crate) fn after(&self, topic: u64, after: u64) -> &[u64] {
         let log = self.log(topic);
         &log[log.partition_point(|&offset| offset <= after)..]
+    }
+
+    /// The publications after a place, as many as one read gives, and whether it kept something back.
+    pub(crate) fn page(&self, topic: u64, after: u64, limit: usize) -> (&[u64], bool) {
+        let rest = self.after(topic, after);
+        let mut octets = 0;
+        let fits = |offset: &&u64| {
+            octets += self.octets.get(offset).copied().unwrap_or_default();
+            octets <= PAGE_OCTETS_MAX
+        };
+        // One at least, however large.
+        let count = rest.iter().take(limit).take_while(fits).count().max(1).min(rest.len());
+        (&rest[..count], count < rest.len())
+    }
+
+    /// Octets of these publications.
+    pub(crate) fn octets(&self, offsets: &[u64]) -> u64 {
+        offsets.iter().filter_map(|offset| self.octets.get(offset)).sum()
     }
 
     /// The publication before a place.

@@ -235,6 +235,11 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether this attempt is the one that the subscription waits for.
+    pub(crate) fn awaits(&self, webhook: u64, key: AttemptKey) -> bool {
+        self.courses.get(&webhook).and_then(|course| course.flight).is_some_and(|(flying, ..)| flying == key)
+    }
+
     /// The machine is told how an attempt ended.
     pub(crate) fn attempted(
         &mut self,

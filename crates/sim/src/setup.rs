@@ -23,6 +23,8 @@ pub enum Sabotage {
     RenewalLosesPlace,
     /// A cursor is written before its publication was sent.
     EagerCursor,
+    /// A page that is short of octets is taken for the end of the log, though the next publication was too large for it.
+    GuessedTail,
     /// Announcements are lost.
     LostHint,
     /// Removals are not told.

@@ -1,7 +1,7 @@
 //! Time passes. What the machine asks for is carried out as the shell would, late, wrongly or not at all; between any two
 //! steps the node may die.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -143,6 +143,12 @@ struct World<'t> {
     disk: Disk,
     oracle: Oracle,
     moods: Vec<Mood>,
+    /// Whether the shell of this life knows where topics end when it tells of subscriptions.
+    tells_tails: bool,
+    /// Topics whose newest publication the machine was not told of in this life.
+    untold: BTreeSet<u64>,
+    /// What the shell keeps for replays of this life, by subscription and place.
+    replays: BTreeSet<(u64, u64)>,
     /// Topic and host of every subscription that ever was.
     homes: BTreeMap<u64, (u64, u64)>,
     ended: Life,
@@ -166,6 +172,9 @@ impl<'t> World<'t> {
             disk: Disk::new(setup.topics),
             oracle: Oracle::new(setup.options.clone()),
             moods: (0..setup.hosts).map(|_| Mood::Healthy).collect(),
+            tells_tails: false,
+            untold: BTreeSet::new(),
+            replays: BTreeSet::new(),
             homes: BTreeMap::new(),
             ended: Life::default(),
             setup,
@@ -307,7 +316,12 @@ impl<'t> World<'t> {
             self.say(|| format!("  {action:?}"));
             self.carry_out(action)?;
         }
-        if self.engine.is_some() { self.oracle.ticked(self.unix()) } else { Ok(()) }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let (kept, waiting) = (self.replays.len(), engine.gauges().replays);
+        if kept != waiting {
+            return Err(format!("the content of {kept} replays is kept, and {waiting} are to come"));
+        }
+        self.oracle.ticked(self.unix())
     }
 }
 

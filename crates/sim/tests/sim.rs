@@ -26,7 +26,8 @@ fn every_sabotage_is_noticed() {
     check(Sabotage::FailureAsSuccess, 50, "not done with");
     check(Sabotage::TwoInFlight, 95, "two requests");
     check(Sabotage::RenewalLosesPlace, 20, "the next is");
-    check(Sabotage::EagerCursor, 5, "neither accepted nor recorded");
+    check(Sabotage::EagerCursor, 5, "and never");
+    check(Sabotage::GuessedTail, 3, "the log ends at");
     check(Sabotage::LostHint, 50, "the log ends at");
     check(Sabotage::LostRemoval, 50, "not subscribed");
     check(Sabotage::FastClock, 50, "was due");

@@ -196,19 +196,19 @@ impl Kept {
         }
     }
 
-    /// As many as the limit lets in, and one at least.
-    fn page(&self, offsets: impl Iterator<Item = Offset>, limit: ReadLimit) -> Vec<Entry> {
+    /// As many as the limit lets in, and one at least; and whether it kept something back.
+    fn page(&self, offsets: impl Iterator<Item = Offset>, limit: ReadLimit) -> (Vec<Entry>, bool) {
         let mut bytes = 0;
         let mut entries = Vec::new();
-        for offset in offsets.take(limit.entries) {
+        for offset in offsets {
             let Some(entry) = self.log.get(&offset.get()) else { continue };
             bytes += entry.content.body.len() as u64;
-            if bytes > limit.bytes && !entries.is_empty() {
-                break;
+            if entries.len() >= limit.entries || bytes > limit.bytes && !entries.is_empty() {
+                return (entries, true);
             }
             entries.push(Entry::clone(entry));
         }
-        entries
+        (entries, false)
     }
 
     /// In one piece: nobody waits for a disk here.
@@ -316,10 +316,10 @@ impl Log for Memory {
 
     fn read(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> Pending<Page> {
         self.with(|kept| {
-            let mut page = Page { entries: Vec::new(), gap: None, epoch: kept.epoch };
+            let mut page = Page { entries: Vec::new(), gap: None, has_more: false, epoch: kept.epoch };
             if let Some(topic) = kept.topics.get(topic) {
                 let passed = topic.places.partition_point(|offset| *offset <= after);
-                page.entries = kept.page(topic.places.range(passed..).copied(), limit);
+                (page.entries, page.has_more) = kept.page(topic.places.range(passed..).copied(), limit);
                 page.gap = (after < topic.cut).then_some(topic.cut);
             }
             Ok(page)
@@ -329,11 +329,11 @@ impl Log for Memory {
     fn tail(&self, after: Offset, limit: ReadLimit) -> Pending<Page> {
         self.with(|kept| {
             let behind = kept.log.range(after.get().saturating_add(1)..).map(|(offset, _)| Offset::new(*offset));
-            let entries = kept.page(behind, limit);
+            let (entries, has_more) = kept.page(behind, limit);
             let before = std::iter::once(after).chain(entries.iter().map(|entry| entry.offset));
             let missing = before.zip(&entries).filter(|(before, entry)| entry.offset.get() > before.get() + 1);
             let gap = missing.map(|(_, entry)| Offset::new(entry.offset.get() - 1)).last();
-            Ok(Page { entries, gap, epoch: kept.epoch })
+            Ok(Page { entries, gap, has_more, epoch: kept.epoch })
         })
     }
 

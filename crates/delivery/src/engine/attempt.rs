@@ -81,7 +81,15 @@ impl Engine {
                 webhook.cursor = head.offset;
                 out.push(Action::Advance { webhook: webhook.id, offset: head.offset });
             }
-            Errand::Replay => drop(self.replays.remove(&(webhook.id, head.offset))),
+            Errand::Replay => {
+                let (id, cursor, topic) = (webhook.id, webhook.cursor, webhook.topic);
+                self.replays.remove(&(id, head.offset));
+                // It may have gone before a look into the log, which nobody has had since: after a start, nothing else says
+                // what lies behind the cursor.
+                if self.next_replay(id).is_none() && self.topics[topic].next(cursor).is_none() {
+                    return self.want(at);
+                }
+            }
         }
         self.proceed(at);
     }
@@ -109,6 +117,7 @@ impl Engine {
         let Some(webhook) = self.webhooks.get(at) else { return };
         if let State::Burial { head, last } = webhook.state {
             let topic = self.topics[webhook.topic].name.clone();
+            self.burials_asked += 1;
             out.push(Action::Bury { webhook: webhook.id, topic, offset: head.offset, attempts: head.failures, last });
         }
     }
@@ -123,12 +132,17 @@ impl Engine {
     }
 
     pub(super) fn buried(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
+        self.burials_asked = self.burials_asked.saturating_sub(1);
         let Some((at, head)) = self.mourner(webhook, offset) else { return };
         self.counters.dead += 1;
+        if head.errand == Errand::Replay {
+            out.push(Action::ReplayEnded { webhook, offset });
+        }
         self.done(at, head, out);
     }
 
     pub(super) fn bury_failed(&mut self, webhook: WebhookId, offset: Offset) {
+        self.burials_asked = self.burials_asked.saturating_sub(1);
         if let Some((at, _)) = self.mourner(webhook, offset) {
             self.rest(Rest::Burial(at));
         }

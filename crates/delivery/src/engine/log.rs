@@ -164,10 +164,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn fetched(&mut self, key: FetchKey, offsets: &[Offset], reach: Reach) {
+    pub(super) fn fetched(&mut self, key: FetchKey, offsets: &[Offset], mut reach: Reach) {
         let Some((topic, after, asked_hint)) = self.asked(key) else { return };
         debug_assert!(offsets.first().is_none_or(|&first| first > after), "a read gives what lies after its place");
         debug_assert!(offsets.is_sorted_by(|a, b| a < b), "a read gives the order of the log");
+        if offsets.last().copied().unwrap_or(after) < asked_hint {
+            // What was announced before the store was asked is not there, so this is not the end, whatever is said: to take
+            // it for one would pass over what was announced.
+            if offsets.is_empty() {
+                return self.fetch_failed(key);
+            }
+            reach = Reach::More;
+        }
         self.fetches_asked -= 1;
         let list = self.finish_fetch(key.index);
         let (windows_max, offsets_max) = (self.options.windows_max, self.options.window_offsets_max);

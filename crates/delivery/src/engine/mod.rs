@@ -61,6 +61,8 @@ pub struct Engine {
     /// Reads that wait for one of the places on the way.
     fetch_queue: VecDeque<u32>,
     fetches_asked: usize,
+    /// Records of giving up that are on their way.
+    burials_asked: usize,
     fresh: List,
     busy: List,
     /// The queue that has the next turn.
@@ -110,6 +112,7 @@ impl Engine {
             fetches: Slab::default(),
             fetch_queue: VecDeque::new(),
             fetches_asked: 0,
+            burials_asked: 0,
             fresh: List::default(),
             busy: List::default(),
             next_ring: Ring::Fresh,
@@ -134,7 +137,7 @@ impl Engine {
         self.wake(out);
         self.take_turns(out);
         self.ask(out);
-        if self.mode == Mode::Draining && self.flights.len() == 0 {
+        if self.mode == Mode::Draining && self.flights.len() == 0 && self.burials_asked == 0 {
             self.mode = Mode::Drained;
             out.push(Action::Drained);
         }
@@ -245,6 +248,7 @@ impl Engine {
         self.webhook_by_id.remove(&webhook.id);
         while let Some(offset) = self.next_replay(webhook.id) {
             self.replays.remove(&(webhook.id, offset));
+            out.push(Action::ReplayEnded { webhook: webhook.id, offset });
         }
         self.topics[webhook.topic].webhooks -= 1;
         self.tidy_topic(webhook.topic);
@@ -280,10 +284,14 @@ impl Engine {
 
     fn replay(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
         let Some(&at) = self.webhook_by_id.get(&webhook) else {
-            return out.push(Action::ReplayRefused { webhook, offset });
+            return out.push(Action::ReplayEnded { webhook, offset });
         };
+        if self.replays.contains(&(webhook, offset)) {
+            // It waits already, and goes once.
+            return;
+        }
         if self.replays.len() >= self.options.replays_max {
-            return out.push(Action::ReplayRefused { webhook, offset });
+            return out.push(Action::ReplayEnded { webhook, offset });
         }
         self.replays.insert((webhook, offset));
         // Whoever has nothing under way starts now; the others when their publication is done with.

@@ -25,6 +25,8 @@ struct Scene {
     /// Everything said but reads and requests.
     said: Vec<String>,
     is_store_down: bool,
+    /// Records of giving up stay on their way.
+    is_store_slow: bool,
     /// Where reads began.
     reads: Vec<u64>,
     out: Vec<Action>,
@@ -39,6 +41,7 @@ impl Scene {
             flights: Vec::new(),
             said: Vec::new(),
             is_store_down: false,
+            is_store_slow: false,
             reads: Vec::new(),
             out: Vec::new(),
         }
@@ -55,6 +58,9 @@ impl Scene {
                 Action::Advance { webhook, offset } => self.said.push(format!("{webhook} at {offset}")),
                 Action::Bury { webhook, offset, attempts, .. } => {
                     self.said.push(format!("bury {webhook} {offset} after {attempts}"));
+                    if self.is_store_slow {
+                        continue;
+                    }
                     self.tell(if self.is_store_down {
                         Event::BuryFailed { webhook, offset }
                     } else {
@@ -62,7 +68,7 @@ impl Scene {
                     });
                 }
                 Action::Replayed { webhook, offset } => self.said.push(format!("replayed {webhook} {offset}")),
-                Action::ReplayRefused { webhook, offset } => self.said.push(format!("refused {webhook} {offset}")),
+                Action::ReplayEnded { webhook, offset } => self.said.push(format!("not replayed {webhook} {offset}")),
                 Action::End { webhook, reason } => self.said.push(format!("end {webhook} {reason:?}")),
                 Action::Drained => self.said.push("drained".to_owned()),
             }
@@ -530,12 +536,18 @@ fn replays_go_between_and_leave_the_cursor() {
     for offset in [1, 2, 3] {
         scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(offset) });
     }
-    scene.check_said("refused 1 3");
+    scene.check_said("not replayed 1 3");
+    // One that waits already goes once, also when no more may wait.
+    scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(1) });
+    scene.check_said("");
     scene.answer(1, BROKEN);
-    scene.check_said("bury 1 1 after 1");
+    scene.check_said("bury 1 1 after 1, not replayed 1 1");
     scene.check_flights("1:2#1");
     scene.tell(Event::Replay { webhook: WebhookId(9), offset: Offset::new(1) });
-    scene.check_said("refused 9 1");
+    scene.check_said("not replayed 9 1");
+    scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(3) });
+    scene.tell(Event::Removed { webhook: WebhookId(1) });
+    scene.check_said("cancel 1, not replayed 1 2, not replayed 1 3");
 }
 
 #[test]
@@ -553,6 +565,32 @@ fn draining_finishes_what_is_on_its_way() {
     scene.check_flights("");
     scene.check_said("");
     assert_eq!(scene.engine.next_deadline(), None);
+}
+
+#[test]
+fn draining_waits_for_records() {
+    for is_written in [true, false] {
+        let mut scene = Scene::new(Options::default());
+        scene.enrol(1, "t", "h", 0, Some(0), Some(1));
+        scene.enrol(2, "t", "h", 0, Some(0), Some(1));
+        scene.append("t", 1);
+        scene.is_store_slow = true;
+        scene.answer(1, BROKEN);
+        scene.tell(Event::Drain);
+        scene.answer(2, BROKEN);
+        scene.check_said("bury 1 1 after 1, bury 2 1 after 1");
+        // One that is over by then moves nothing, and is waited for all the same.
+        scene.tell(Event::Removed { webhook: WebhookId(2) });
+        let (first, second) = (WebhookId(1), WebhookId(2));
+        let offset = Offset::new(1);
+        scene.tell(Event::Buried { webhook: second, offset });
+        scene.check_said("");
+        scene.tell(match is_written {
+            true => Event::Buried { webhook: first, offset },
+            false => Event::BuryFailed { webhook: first, offset },
+        });
+        scene.check_said(if is_written { "1 at 1, drained" } else { "drained" });
+    }
 }
 
 #[test]

@@ -118,11 +118,25 @@ impl Clerk {
         })
     }
 
-    /// A renewal that is not yet written saves a subscription from its end.
+    /// A renewal that is not yet written saves a subscription from the end of its lease.
     fn is_about_to_renew(&self, topic: &Topic, callback: &str) -> bool {
-        let is_same = |pair: &Pair| pair.topic.topic() == topic && pair.callback.key() == callback;
-        self.changes.borrow().iter().any(|change| matches!(change, Change::Put(one) if is_same(&one.pair)))
+        let is_about_it = |change: &Change| matches!(change, Change::Put(one) if is_same(&one.pair, topic, callback));
+        self.changes.borrow().iter().any(is_about_it)
     }
+
+    /// The machine has dropped it already, and a change that waits decides what becomes of it. Until then nothing is sent:
+    /// it ended while it was being written.
+    fn is_about_to_end(&self, id: WebhookId, topic: &Topic, callback: &str) -> bool {
+        self.changes.borrow().iter().any(|change| match change {
+            Change::End { id: ended, .. } | Change::RemoveById { id: ended, is_called_off: true, .. } => *ended == id,
+            Change::Remove { pair, is_called_off: true } => is_same(pair, topic, callback),
+            _ => false,
+        })
+    }
+}
+
+fn is_same(pair: &Pair, topic: &Topic, callback: &str) -> bool {
+    pair.topic.topic() == topic && pair.callback.key() == callback
 }
 
 /// Writes changes, for ever.
@@ -151,8 +165,12 @@ async fn write(desk: &Rc<Desk>, change: Change) {
                 forget(desk, subscription.id).await;
             }
         }
-        Change::RemoveById { id, reply, .. } => {
-            let found = desk.hub.store().get(id).await;
+        Change::RemoveById { id, reply, is_called_off } => {
+            let found = match is_called_off {
+                // The machine has been told, so there is no way back.
+                true => Ok(patiently(desk, || desk.hub.store().get(id)).await),
+                false => desk.hub.store().get(id).await,
+            };
             let outcome = match found {
                 Ok(Some(subscription)) if subscription.topic.hub == *desk.hub.name() => {
                     forget(desk, id).await;
@@ -185,11 +203,15 @@ async fn end(desk: &Rc<Desk>, id: WebhookId, reason: EndReason) {
     if reason == EndReason::LeaseEnded && !is_over {
         return enrol(desk, subscription).await;
     }
-    if desk.clerk.is_about_to_renew(&subscription.topic.topic, &subscription.callback) {
+    // After an answer of 410 it begins anew instead, at the end of the log, as one that comes a little later would.
+    if reason == EndReason::LeaseEnded
+        && desk.clerk.is_about_to_renew(&subscription.topic.topic, &subscription.callback)
+    {
         return;
     }
     info!(hub = desk.name(), topic = subscription.topic.topic.as_str(), webhook = %id, ?reason, "a subscription ended");
-    patiently(desk, || desk.hub.store().remove(id)).await;
+    // The machine ended it; a renewal that was being written at that moment may have brought it back.
+    forget(desk, id).await;
 }
 
 async fn put_all(desk: &Rc<Desk>, subscriptions: &[Subscription]) {
@@ -200,6 +222,9 @@ async fn put_all(desk: &Rc<Desk>, subscriptions: &[Subscription]) {
             Ok(placed) => placed,
             Err(error @ StoreError::TooLarge(_)) => {
                 warn!(hub = desk.name(), %error, "a subscription cannot be stored");
+                // What is stored stays in force, also when its end was put off for this renewal.
+                let found = patiently(desk, || desk.hub.store().find(&wanted.topic, &wanted.callback)).await;
+                bring_back(desk, found).await;
                 continue;
             }
             Err(error) => {
@@ -237,7 +262,15 @@ async fn in_force(desk: &Rc<Desk>, placed: Placed, wanted: &NewSubscription) {
         return desk.feed(Event::Renewed { webhook: id, lease_end: wanted.lease_end.0.div_ceil(1000) });
     }
     let found = patiently(desk, || desk.hub.store().get(id)).await;
-    if let Some(found) = found {
+    bring_back(desk, found).await;
+}
+
+/// Takes a subscription of the store into the delivery machine, unless it is there or is about to end.
+async fn bring_back(desk: &Rc<Desk>, found: Option<stentor_store::Subscription>) {
+    if let Some(found) = found
+        && !desk.is_enrolled(found.id)
+        && !desk.clerk.is_about_to_end(found.id, &found.topic.topic, &found.callback)
+    {
         enrol(desk, found).await;
     }
 }

@@ -102,7 +102,7 @@ impl Desk {
                     drop(self.hub.store().forget_dead(dead.id));
                 }
             }
-            Action::ReplayRefused { webhook, offset } => {
+            Action::ReplayEnded { webhook, offset } => {
                 self.flights.borrow_mut().replays.remove(&(webhook, offset));
             }
             Action::End { webhook, reason } => {
@@ -141,10 +141,7 @@ impl Desk {
                 desk.cache.borrow_mut().was_read(&topic, entry.offset, prepared);
             }
             let offsets: Vec<_> = page.entries.iter().map(|entry| entry.offset).collect();
-            // A page may be shorter than asked for because of its octets.
-            let octets: u64 = page.entries.iter().map(|entry| entry.content.body.len() as u64).sum();
-            let is_end = offsets.len() < limit && octets < ReadLimit::default().bytes / 2;
-            let reach = if is_end { Reach::Tail } else { Reach::More };
+            let reach = if page.has_more { Reach::More } else { Reach::Tail };
             desk.feed(Event::Fetched { key, offsets, reach });
         });
     }
@@ -304,11 +301,21 @@ impl Desk {
             // So many others were sent to meanwhile that it is no longer in memory.
             None => {
                 let desk = Rc::clone(self);
+                self.moves.update(|moves| moves + 1);
                 self.spawn(async move {
                     let claim = desk.claim(webhook).await;
                     desk.moved(webhook, claim.and_then(|claim| desk.hub.store().advance(&claim, offset)));
+                    desk.moves.update(|moves| moves - 1);
+                    desk.move_ended.notify_one();
                 });
             }
+        }
+    }
+
+    /// Waits until every cursor that was to be moved has been.
+    pub(super) async fn cursors_settled(&self) {
+        while self.moves.get() > 0 {
+            self.move_ended.notified().await;
         }
     }
 

@@ -67,6 +67,9 @@ pub(super) struct Desk {
     pub(super) fetches: Semaphore,
     pub(super) ping_fetches: Semaphore,
     pub(super) drained: Notify,
+    /// Cursors that are about to be moved, by tasks that have yet to claim them.
+    pub(super) moves: Cell<usize>,
+    pub(super) move_ended: Notify,
     pub(super) outlet: Option<Outlet>,
     /// Subscriptions that ended while those of the store were read, of which some may have been read before that; none once
     /// all are here.
@@ -124,6 +127,8 @@ impl Desk {
             fetches: Semaphore::new(FETCHES_MAX),
             ping_fetches: Semaphore::new(PING_FETCHES_MAX),
             drained: Notify::new(),
+            moves: Cell::new(0),
+            move_ended: Notify::new(),
             outlet,
             ended: RefCell::new(Some(HashSet::new())),
             hub,

@@ -1,12 +1,14 @@
 //! Carrying out what the machine of WebSub says about requests for subscriptions.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use stentor_delivery::SendFault;
 use stentor_websub::address::Address;
 use stentor_websub::callback::{ANSWER_BYTES_MAX, CallbackUrl, Echo};
+use stentor_websub::options::VerifyOptions;
 use stentor_websub::subscription::{Action, Event, RemoveCause, Ticket};
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -14,10 +16,17 @@ use tracing::{debug, info};
 use super::desk::Desk;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
+/// How often the wall clock is looked at, at least.
+const LOOK: Duration = Duration::from_secs(60);
+
 impl Desk {
     /// Tells the machine what happened, and carries out what it says, in its order.
     pub(super) fn tell(self: &Rc<Self>, event: Event) {
-        let actions = self.hub.tell(event, self.now().unix);
+        self.tell_at(event, self.now().unix);
+    }
+
+    fn tell_at(self: &Rc<Self>, event: Event, unix: Duration) {
+        let actions = self.hub.tell(event, unix);
         for action in actions {
             self.execute(action);
         }
@@ -107,18 +116,52 @@ impl Desk {
                 self.intents_alarm.notified().await;
                 continue;
             };
-            let wait = deadline.saturating_sub(self.now().unix);
-            if wait.is_zero() {
-                self.tell(Event::Tick);
+            let unix = self.now().unix;
+            let Some(wait) = wait_until(deadline, unix, rest_max(&self.options.websub.verify)) else {
+                self.tell_at(Event::Tick, unix.max(deadline));
                 tokio::task::yield_now().await;
                 continue;
-            }
-            // The wall clock may jump, so it is looked at again after a minute at the latest.
-            let wait = wait.min(std::time::Duration::from_secs(60));
+            };
             tokio::select! {
                 () = tokio::time::sleep_until(Instant::now() + wait) => {}
                 () = self.intents_alarm.notified() => {}
             }
         }
+    }
+}
+
+/// How long until that time; nothing when it has come. The wall clock may jump, so it is looked at again after a minute at the
+/// latest. When it shows that there is longer to wait than anybody was ever told to, it went back, and they have waited.
+fn wait_until(deadline: Duration, unix: Duration, rest_max: Duration) -> Option<Duration> {
+    let wait = deadline.saturating_sub(unix);
+    (!wait.is_zero() && wait <= rest_max).then_some(wait.min(LOOK))
+}
+
+/// The longest rest before a callback is asked again: before the last time.
+fn rest_max(verify: &VerifyOptions) -> Duration {
+    let factor = 1_u32.checked_shl(verify.attempts_max.saturating_sub(2)).unwrap_or(u32::MAX);
+    let longest = verify.delay_first.saturating_mul(factor);
+    // The machine adds up to a quarter.
+    longest.saturating_add(longest / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_goes_back_delays_nobody_for_long() {
+        let verify = VerifyOptions { attempts_max: 4, delay_first: Duration::from_secs(20), ..Default::default() };
+        assert_eq!(rest_max(&verify), Duration::from_secs(100));
+        let check = |deadline, unix, expected: Option<u64>| {
+            let wait = wait_until(Duration::from_secs(deadline), Duration::from_secs(unix), rest_max(&verify));
+            assert_eq!(wait, expected.map(Duration::from_secs), "{deadline} at {unix}");
+        };
+        check(1000, 1000, None);
+        check(1000, 1001, None);
+        check(1000, 990, Some(10));
+        check(1000, 900, Some(60));
+        check(1000, 899, None);
+        check(1000, 0, None);
     }
 }

@@ -219,6 +219,7 @@ async fn drain(desks: &Desks) {
     let all = async {
         for desk in desks.values() {
             desk.drained.notified().await;
+            desk.cursors_settled().await;
             desk.clerk.settled().await;
         }
     };

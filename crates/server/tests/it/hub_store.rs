@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::house::{configured, soon, start};
-use crate::hub::{TOPIC, ask, hub, hub_in, offer, publish, subscribe, subscriptions, texts};
+use crate::hub::{TOPIC, admin, ask, hub, hub_in, offer, publish, send, subscribe, subscribe_to, subscriptions, texts};
 use crate::receiver::{Got, Receiver, Say, polite};
 
 /// Overwrites the first page of a file that has this text.
@@ -172,4 +173,77 @@ async fn a_full_disk_refuses_and_nothing_acknowledged_is_lost() {
         }
     }
     assert_eq!(status, 503);
+}
+
+/// What was read last need not be all: the next publication may have been too large for the page. Whoever is behind gets the
+/// rest without anybody publishing, and who is not misses nothing of what comes then.
+#[tokio::test]
+async fn large_and_small_ones_in_turn_arrive_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (slow, healthy) = (Receiver::start().await, Receiver::start().await);
+    let config = hub_in(&folder.path().join("store.sqlite"), json!({}));
+    let node = start(&config);
+    subscribe(&node, &slow, &[]).await;
+    subscribe(&node, &healthy, &[]).await;
+    slow.behave(|_, _| Say::Status(503, String::new()));
+    let large = "x".repeat(1_100_000);
+    for text in ["one", &large, "three", &large] {
+        publish(&node, text).await;
+    }
+    healthy.posts(4).await;
+    slow.posts(1).await;
+    node.running.stop().await;
+    let before = slow.posts(1).await.len();
+    slow.behave(polite);
+    let node = start(&config);
+    let posts = slow.posts(before + 4).await;
+    assert!(texts(&posts[before..]) == ["one", &large, "three", &large]);
+    for text in ["five", "six"] {
+        publish(&node, text).await;
+    }
+    for (receiver, before) in [(&slow, before + 4), (&healthy, 4)] {
+        assert_eq!(texts(&receiver.posts(before + 2).await[before..]), ["five", "six"]);
+    }
+}
+
+/// The end of a subscription is told while its renewal is being written: whichever of the two comes first, what is listed is
+/// what is served, and what was answered with 410 is not sent again.
+#[tokio::test]
+async fn an_end_during_a_renewal_leaves_nothing_behind() {
+    const ROUNDS: usize = 10;
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let node = start(&hub_in(&folder.path().join("store.sqlite"), json!({})));
+    let topics = (0..ROUNDS).map(|round| format!("{TOPIC}/{round}"));
+    let callback = receiver.url("/callback?mine=1");
+    for (round, topic) in topics.enumerate() {
+        receiver.behave(polite);
+        subscribe_to(&node, &topic, &receiver, &[]).await;
+        let renewed = Arc::new(tokio::sync::Notify::new());
+        receiver.behave(move |got, place| match got.method.as_str() {
+            "POST" => Say::Later(Arc::clone(&renewed), 410),
+            _ => {
+                renewed.notify_one();
+                polite(got, place)
+            }
+        });
+        let target = format!("/hub?topic={topic}");
+        assert_eq!(send(&node, &target, &[("Content-Type", "text/plain")], b"end").await.status, 202);
+        receiver.posts(round + 1).await;
+        let fields = [("hub.mode", "subscribe"), ("hub.topic", &topic), ("hub.callback", &callback)];
+        assert_eq!(ask(&node, &fields).await.status, 202);
+        let figures = async || admin(&node, "GET", "/admin/hubs", "").await.json()["hubs"][0].clone();
+        let both_known = async {
+            while {
+                let figures = figures().await;
+                figures["gone"] != round + 1 || figures["requests_under_way"] != 0
+            } {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the renewal and the end", both_known).await;
+        // Changes are written one after the other, so this one is answered after all of them.
+        assert_eq!(admin(&node, "DELETE", "/admin/hubs/hub/subscriptions/999999", "").await.status, 404);
+        assert_eq!(figures().await["subscriptions"], subscriptions(&node).await.len(), "round {round}");
+    }
+    assert_eq!(receiver.posts(ROUNDS).await.len(), ROUNDS);
 }

@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::house::soon;
 
@@ -47,6 +47,8 @@ pub(crate) enum Say {
     Status(u16, String),
     /// This status and a header.
     With(u16, &'static str, String),
+    /// This status, when told to.
+    Later(Arc<Notify>, u16),
     /// Nothing, for ever.
     Silence,
 }
@@ -146,6 +148,10 @@ async fn answer(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Respons
     let mut response = Response::new(Full::default());
     let status = match say {
         Say::Silence => std::future::pending().await,
+        Say::Later(when, status) => {
+            when.notified().await;
+            status
+        }
         Say::Status(status, body) => {
             *response.body_mut() = Full::new(Bytes::from(body));
             status

@@ -18,9 +18,15 @@ impl World<'_> {
         if self.is_calm || (self.disk.is_bad && self.dice.bool()) {
             return;
         }
-        for _ in 0..if self.dice.u8(0..4) == 0 { self.dice.u64(1..8) } else { 1 } {
+        let count = if self.dice.u8(0..4) == 0 { self.dice.u64(1..8) } else { 1 };
+        self.publish_some(count);
+    }
+
+    fn publish_some(&mut self, count: u64) {
+        for _ in 0..count {
             let (topic, gap) = (self.dice.u64(0..self.setup.topics), self.dice.u64(1..4));
-            let offset = self.disk.append(topic, gap);
+            let octets = if self.dice.u8(0..4) == 0 { self.dice.u64(400..1500) } else { self.dice.u64(0..100) };
+            let offset = self.disk.append(topic, gap, octets);
             if self.dice.u8(0..100) == 0 {
                 self.disk.holes.insert(offset);
             }
@@ -31,9 +37,11 @@ impl World<'_> {
 
     /// Says, soon, that something was appended; sometimes a later announcement has to say it too.
     fn announce(&mut self, topic: u64) {
+        self.untold.insert(topic);
         if self.sabotage == Sabotage::LostHint || (!self.is_calm && self.dice.u8(0..5) == 0) {
             return;
         }
+        self.untold.remove(&topic);
         let wait = if self.dice.u8(0..10) == 0 { self.dice.u64(0..5000) } else { self.dice.u64(0..20) };
         let offset = Offset::new(self.disk.tail(topic));
         let event = Event::Appended { topic: topic_name(topic), offset };
@@ -73,12 +81,7 @@ impl World<'_> {
                 let event = Event::Removed { webhook: WebhookId(webhook) };
                 self.after(soon, Happening::Tell { life: self.life, event });
             }
-            (4..6, _) => {
-                let dead: Vec<(u64, u64)> = self.disk.dead.iter().copied().collect();
-                if let Some(&(webhook, offset)) = dead.get(self.dice.usize(0..=dead.len())) {
-                    self.tell(Event::Replay { webhook: WebhookId(webhook), offset: Offset::new(offset) })?;
-                }
-            }
+            (4..6, _) => self.replay()?,
             (6, _) if self.setup.drains => self.tell(Event::Drain)?,
             _ => {
                 let webhook = self.write_row();
@@ -86,6 +89,17 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An operator wants something dead sent once more.
+    pub(super) fn replay(&mut self) -> Result<(), String> {
+        let dead: Vec<(u64, u64)> = self.disk.dead.iter().copied().collect();
+        match dead.get(self.dice.usize(0..=dead.len())) {
+            Some(&(webhook, offset)) => {
+                self.tell(Event::Replay { webhook: WebhookId(webhook), offset: Offset::new(offset) })
+            }
+            None => Ok(()),
+        }
     }
 
     fn renew(&mut self, webhook: u64, soon: u64) {
@@ -123,6 +137,12 @@ impl World<'_> {
     pub(super) fn calm_down(&mut self) {
         self.is_calm = true;
         self.say(|| "calm".to_owned());
+        // Often with a new start: then nothing is announced any more, and everything has to be found in the log.
+        if self.setup.crash_one_in > 0 && self.engine.is_some() && self.dice.bool() {
+            let count = self.dice.u64(0..20);
+            self.publish_some(count);
+            self.crash();
+        }
         self.disk.is_bad = false;
         self.moods.fill(Mood::Healthy);
         self.setup.odd_percent = 0;
@@ -131,7 +151,8 @@ impl World<'_> {
         for webhook in known {
             self.renew(webhook, 0);
         }
-        for topic in 0..self.setup.topics {
+        // Nobody publishes any more: what was said is not said again.
+        for topic in self.untold.clone() {
             self.announce(topic);
         }
     }

@@ -7,6 +7,7 @@ use stentor_delivery::{Action, Attempt, EndReason, Engine, Enrolment, Event, Fet
 use stentor_model::{Offset, WebhookId};
 
 use super::{Happening, World, topic_name, topic_number};
+use crate::disk::PAGE_OCTETS_MAX;
 use crate::receiver::Fate;
 use crate::setup::Sabotage;
 
@@ -34,9 +35,13 @@ impl World<'_> {
             Happening::Tell { life, event } if life == self.life => self.tell(event)?,
             Happening::TellRow { life, webhook } if life == self.life => self.tell_row(webhook)?,
             Happening::Outcome { life, key, webhook, outcome, retry_after } if life == self.life => {
+                // Not so for one that was called off before its subscription came back.
+                let is_awaited = self.oracle.awaits(webhook, key);
                 self.oracle.attempted(key, webhook, outcome, retry_after, self.elapsed);
                 self.tell(Event::Attempted { key, outcome, retry_after })?;
-                self.check_backoff(webhook, retry_after)?;
+                if is_awaited {
+                    self.check_backoff(webhook, retry_after)?;
+                }
             }
             Happening::Record { life, webhook, offset } if life == self.life => {
                 let (id, place) = (WebhookId(webhook), Offset::new(offset));
@@ -69,12 +74,11 @@ impl World<'_> {
         let event = if self.disk.is_bad && self.dice.bool() {
             Event::FetchFailed { key }
         } else {
-            let rest = self.disk.after(topic, after);
-            // A page is full by its number or by its octets, and a full one may be the last: who reads it cannot tell.
-            let full = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=limit) } else { limit };
-            let may_be_more = rest.len() > full || rest.len() == full && self.dice.bool();
-            let reach = if may_be_more { Reach::More } else { Reach::Tail };
-            Event::Fetched { key, offsets: rest.iter().take(full).copied().map(Offset::new).collect(), reach }
+            let (page, has_more) = self.disk.page(topic, after, limit);
+            let is_short = page.len() < limit && self.disk.octets(page) < PAGE_OCTETS_MAX / 2;
+            let is_tail = !has_more || self.sabotage == Sabotage::GuessedTail && is_short;
+            let reach = if is_tail { Reach::Tail } else { Reach::More };
+            Event::Fetched { key, offsets: page.iter().copied().map(Offset::new).collect(), reach }
         };
         self.after(wait, Happening::Tell { life: self.life, event });
     }
@@ -104,7 +108,10 @@ impl World<'_> {
                 self.oracle.subscribed(enrolment.webhook.0, &self.disk, enrolment.cursor.get());
             }
             Event::Buried { webhook, offset } => self.oracle.buried(webhook.0, offset.get()),
-            Event::Replay { webhook, offset } => self.oracle.replay_asked(webhook.0, offset.get()),
+            Event::Replay { webhook, offset } => {
+                self.oracle.replay_asked(webhook.0, offset.get());
+                self.replays.insert((webhook.0, offset.get()));
+            }
             _ => {}
         }
     }
@@ -124,7 +131,7 @@ impl World<'_> {
         }
         // A renewal may come as a subscription; its cursor is then as good as none.
         let cursor = if is_known { tail } else { self.disk.cursor(webhook) };
-        let tail = self.dice.bool().then_some(tail);
+        let tail = self.tells_tails.then_some(tail);
         let enrolment = self.enrolment(webhook, &row, cursor, tail);
         self.tell(Event::Subscribed(enrolment))
     }
@@ -183,11 +190,17 @@ impl World<'_> {
             }
             Action::Replayed { webhook, offset } => {
                 self.oracle.replayed(webhook.0, offset.get())?;
+                self.replays.remove(&(webhook.0, offset.get()));
                 self.disk.dead.remove(&(webhook.0, offset.get()));
             }
-            Action::ReplayRefused { .. } => {}
+            Action::ReplayEnded { webhook, offset } => {
+                if !self.replays.remove(&(webhook.0, offset.get())) {
+                    return Err(format!("the replay of {offset} to {webhook} ends, which nobody asked for"));
+                }
+            }
             Action::End { webhook, reason } => self.end(webhook.0, reason)?,
             Action::Drained => {
+                self.check_drained()?;
                 if !self.disk.is_bad {
                     self.disk.flush();
                 }
@@ -195,6 +208,21 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is being recorded moves cursors, so a node that goes down in order waits for it.
+    fn check_drained(&self) -> Result<(), String> {
+        let is_record = |happening: &Happening| match happening {
+            Happening::Record { life, .. } => *life == self.life,
+            Happening::Tell { life, event } => {
+                *life == self.life && matches!(event, Event::Buried { .. } | Event::BuryFailed { .. })
+            }
+            _ => false,
+        };
+        match self.queue.values().find(|happening| is_record(happening)) {
+            Some(happening) => Err(format!("drained before {happening:?}")),
+            None => Ok(()),
+        }
     }
 
     fn post(&mut self, mut attempt: Attempt) -> Result<(), String> {
@@ -254,6 +282,7 @@ impl World<'_> {
         self.say(|| "the node dies".to_owned());
         self.ended.crashes += 1;
         self.engine = None;
+        self.replays.clear();
         self.oracle.crashed();
         self.disk.crash();
         let queue = std::mem::take(&mut self.queue);
@@ -280,12 +309,16 @@ impl World<'_> {
         let life = self.life;
         self.say(|| format!("the node starts its life {life}"));
         self.engine = Some(Engine::new(self.setup.options.clone(), self.dice.u64(..)));
+        self.tells_tails = self.dice.bool();
+        // The machine looks for itself.
+        self.untold.clear();
         let known: Vec<u64> = self.disk.rows.keys().copied().collect();
         for webhook in known {
             if self.life == life && self.engine.is_some() {
                 self.tell_row(webhook)?;
             }
         }
-        Ok(())
+        // An operator who waited for the start, while subscriptions still look into the log.
+        if self.life == life && self.dice.u8(0..4) == 0 { self.replay() } else { Ok(()) }
     }
 }

@@ -15,6 +15,7 @@ cases![
     what_was_published_comes_back,
     a_crash_loses_nothing_acknowledged,
     pages_end_at_their_limit,
+    pages_say_whether_they_are_the_last,
     an_unknown_topic_is_empty,
     hubs_are_apart,
     whoever_waits_at_the_end_is_told,
@@ -99,6 +100,38 @@ fn pages_end_at_their_limit<B: Bed>(bed: &mut B) {
     check(100, 6, 2);
     check(100, 8, 2);
     check(100, 1, 1);
+}
+
+/// Whatever a page ended for: its number, its octets, or the next entry that is large.
+fn pages_say_whether_they_are_the_last<B: Bed>(bed: &mut B) {
+    let store = bed.store();
+    let places = [1, 1, 100, 40, 60, 1].map(|octets| {
+        let mut draft = draft("a", 1);
+        draft.content.body = vec![0; octets].into();
+        append(store, "another", 1);
+        store.append(draft).wait().unwrap().offset
+    });
+    let check = |after: Offset, entries, bytes, expected: &[usize]| {
+        let limit = ReadLimit { entries, bytes };
+        let page = store.read(&topic("a"), after, limit).wait().unwrap();
+        let expected: Vec<_> = expected.iter().map(|at| places[*at]).collect();
+        assert_eq!(offsets(&page.entries), expected, "behind {after}, {limit:?}");
+        assert_eq!(page.has_more, expected.last().unwrap_or(&after) < &places[5], "behind {after}, {limit:?}");
+        let page = store.tail(after, limit).wait().unwrap();
+        let last = page.entries.last().map_or(after, |entry| entry.offset);
+        assert_eq!(page.has_more, last < store.end(), "the tail behind {after}, {limit:?}");
+    };
+    check(Offset::START, 100, 100, &[0, 1]);
+    check(places[1], 100, 100, &[2]);
+    check(places[1], 100, 50, &[2]);
+    check(places[2], 100, 100, &[3, 4]);
+    check(places[2], 100, 101, &[3, 4, 5]);
+    check(places[2], 3, 1000, &[3, 4, 5]);
+    check(places[2], 2, 1000, &[3, 4]);
+    check(places[4], 1, 1000, &[5]);
+    check(places[4], 1, 1, &[5]);
+    check(places[5], 1, 1, &[]);
+    assert!(!read(store, "nothing", Offset::START).has_more);
 }
 
 fn an_unknown_topic_is_empty<B: Bed>(bed: &mut B) {

@@ -277,7 +277,7 @@ impl Log for Sqlite {
     fn tail(&self, after: Offset, limit: ReadLimit) -> Pending<Page> {
         let is_open = !self.shared.closed.load(Ordering::Acquire);
         match self.shared.recent.behind(after, limit).filter(|_| is_open) {
-            Some(entries) => Pending::ready(Ok(Page { entries, gap: None, epoch: self.epoch() })),
+            Some((entries, has_more)) => Pending::ready(Ok(Page { entries, gap: None, has_more, epoch: self.epoch() })),
             None => self.query(|answer| Read::Tail(after, limit, answer)),
         }
     }

@@ -125,30 +125,31 @@ impl Names {
     }
 }
 
-/// The publications that a statement finds, as many as the limit lets in. Its columns are those of `pub`.
+/// The publications that a statement finds, as many as the limit lets in, and whether it kept something back. The columns of
+/// the statement are those of `pub`; it is asked for one row more than are wanted.
 pub(super) fn entries(
     connection: &Connection,
     sql: &str,
     (at, after): (i64, u64),
     limit: ReadLimit,
     names: &mut Names,
-) -> rusqlite::Result<Vec<Entry>> {
+) -> rusqlite::Result<(Vec<Entry>, bool)> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = i64::try_from(limit.entries).unwrap_or(i64::MAX);
+    let rows = i64::try_from(limit.entries.saturating_add(1)).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![at, after.cast_signed(), rows])?;
-    while bytes < limit.bytes
-        && let Some(row) = rows.next()?
-    {
-        let length = row.get_ref(7)?.as_blob()?.len() as u64;
-        bytes += length;
+    while entries.is_empty() || entries.len() < limit.entries && bytes < limit.bytes {
+        let Some(row) = rows.next()? else { return Ok((entries, false)) };
+        bytes += row.get_ref(7)?.as_blob()?.len() as u64;
         if bytes > limit.bytes && !entries.is_empty() {
-            break;
+            return Ok((entries, true));
         }
         entries.push(entry(row, 0, names.get(connection, number(row, 1)?)?)?);
     }
-    Ok(entries)
+    // A row that cannot be read is there all the same, and whoever wants it is told so.
+    let has_more = !matches!(rows.next(), Ok(None));
+    Ok((entries, has_more))
 }
 
 /// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body.

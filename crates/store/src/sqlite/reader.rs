@@ -105,10 +105,10 @@ impl Reader {
     fn topic(&self, topic: &HubTopic, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
         // One view for both statements: between them something could be cut.
         let view = self.connection.unchecked_transaction()?;
-        let mut page = Page { entries: Vec::new(), gap: None, epoch: self.shared.epoch };
+        let mut page = Page { entries: Vec::new(), gap: None, has_more: false, epoch: self.shared.epoch };
         let Some(extent) = Extent::find(&view, topic)? else { return Ok(page) };
         let passed = query::sequence_at(&view, extent, after)?;
-        page.entries = query::entries(
+        (page.entries, page.has_more) = query::entries(
             &view,
             "SELECT * FROM pub WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
             (extent.topic.cast_signed(), passed.0),
@@ -122,7 +122,7 @@ impl Reader {
     /// The publications of all topics behind an offset, in the order of the file itself.
     fn tail(&self, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
         let view = self.connection.unchecked_transaction()?;
-        let entries = query::entries(
+        let (entries, has_more) = query::entries(
             &view,
             "SELECT * FROM pub WHERE id > ?2 AND ?1 = 0 ORDER BY id LIMIT ?3",
             (0, after.get()),
@@ -138,7 +138,7 @@ impl Reader {
             }
             expected = entry.offset.get();
         }
-        Ok(Page { entries, gap, epoch: self.shared.epoch })
+        Ok(Page { entries, gap, has_more, epoch: self.shared.epoch })
     }
 
     /// The newest publication of a topic, which is there as soon as anything was published.
@@ -148,7 +148,7 @@ impl Reader {
         let sql = "SELECT * FROM pub WHERE topic = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
         let limit = ReadLimit { entries: 1, bytes: u64::MAX };
         query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit, &mut self.names.borrow_mut())
-            .map(|mut found| found.pop())
+            .map(|(mut found, _)| found.pop())
     }
 
     /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.

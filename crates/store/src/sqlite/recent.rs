@@ -49,22 +49,25 @@ impl Recent {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Kept::default();
     }
 
-    /// What lies behind `after`; nothing where the file has to be asked.
-    pub(super) fn behind(&self, after: Offset, limit: ReadLimit) -> Option<Vec<Entry>> {
+    /// What lies behind `after`, and whether the limit kept something back; nothing where the file has to be asked.
+    pub(super) fn behind(&self, after: Offset, limit: ReadLimit) -> Option<(Vec<Entry>, bool)> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = kept.entries.front()?.offset.get();
         let skipped = usize::try_from((after.get() + 1).checked_sub(first)?).ok()?;
         let mut bytes = 0;
         let mut found = Vec::new();
-        for entry in kept.entries.range(skipped.min(kept.entries.len())..).take(limit.entries) {
+        let rest = kept.entries.range(skipped.min(kept.entries.len())..);
+        let left = rest.len();
+        for entry in rest.take(limit.entries) {
             bytes += entry.content.body.len() as u64;
             if bytes > limit.bytes && !found.is_empty() {
                 break;
             }
             found.push(entry.clone());
         }
+        let has_more = found.len() < left;
         // What is new behind the newest may have come from elsewhere, such as a commit whose answer was lost.
-        (!found.is_empty()).then_some(found)
+        (!found.is_empty()).then_some((found, has_more))
     }
 }
 
@@ -88,7 +91,12 @@ mod tests {
 
     fn check(recent: &Recent, after: u64, (entries, bytes): (usize, u64), expected: Option<&[u64]>) {
         let found = recent.behind(Offset::new(after), ReadLimit { entries, bytes });
-        let found = found.map(|found| found.iter().map(|entry| entry.offset.get()).collect::<Vec<_>>());
+        let newest = recent.0.lock().unwrap().entries.back().map(|entry| entry.offset.get());
+        let found = found.map(|(found, has_more)| {
+            let found: Vec<_> = found.iter().map(|entry| entry.offset.get()).collect();
+            assert_eq!(has_more, found.last().copied() < newest, "behind {after}, {entries} entries, {bytes} octets");
+            found
+        });
         assert_eq!(found.as_deref(), expected, "behind {after}, {entries} entries, {bytes} octets");
     }
 

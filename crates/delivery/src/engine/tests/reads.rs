@@ -99,9 +99,84 @@ fn an_announcement_during_a_read_is_not_lost() {
         scene.engine.handle(Event::Appended { topic: topic.clone(), offset: Offset::new(1) }, now, &mut out);
         let Some(Action::Fetch { key, .. }) = out.pop() else { panic!("no read") };
         scene.engine.handle(Event::Appended { topic, offset: Offset::new(2) }, now, &mut out);
-        // This read looked before either of the two was there.
+        // This read looked before either of the two was there; one of them had been announced when it was asked for.
         scene.engine.handle(Event::Fetched { key, offsets: Vec::new(), reach: Reach::Tail }, now, &mut out);
-        assert!(matches!(out[..], [Action::Fetch { .. }]), "{out:?}");
+        let later = Now { elapsed: Duration::from_secs(60), ..now };
+        scene.engine.handle(Event::Tick, later, &mut out);
+        assert!(matches!(out[..], [Action::Fetch { after: Offset::START, .. }]), "{out:?}");
+    }
+}
+
+/// An answer without what was announced before the question is not the end of the log, whatever it says of itself.
+#[test]
+fn what_was_announced_is_never_taken_for_read() {
+    let check = |brought: &[u64]| {
+        let mut scene = Scene::new(Options::default());
+        // Two at the live end, which begins where the hindmost stands.
+        scene.enrol(1, "t", "h", 4, None, None);
+        scene.enrol(2, "t", "h", 2, None, None);
+        let (now, mut out) = (Now { unix: Duration::from_secs(UNIX), ..Now::default() }, Vec::new());
+        let topic = Topic::parse("t").unwrap();
+        scene.logs.insert("t".to_owned(), vec![3, 4, 5]);
+        scene.engine.handle(Event::Appended { topic, offset: Offset::new(5) }, now, &mut out);
+        let Some(Action::Fetch { key, .. }) = out.pop() else { panic!("no read") };
+        let offsets = brought.iter().copied().map(Offset::new).collect();
+        scene.tell(Event::Fetched { key, offsets, reach: Reach::Tail });
+        scene.wait(Duration::from_secs(60));
+        let mut got = vec![];
+        while let Some(attempt) = scene.flights.first() {
+            let (id, offset) = (attempt.webhook.0, attempt.offset.get());
+            got.push((id, offset));
+            scene.answer(id, OK);
+        }
+        got.sort_unstable();
+        assert_eq!(got, [(1, 5), (2, 3), (2, 4), (2, 5)], "the first page brought {brought:?}");
+    };
+    check(&[]);
+    check(&[3]);
+    check(&[3, 4]);
+    check(&[3, 4, 5]);
+}
+
+/// An operator may be quicker than the first look into the log: what a replay was put before is looked for afterwards.
+#[test]
+fn a_replay_soon_after_a_start_hides_nothing() {
+    // The read is resting, queued behind another one, or on its way.
+    for (is_store_down, fetches_max) in [(true, 8), (false, 0), (false, 1)] {
+        let mut scene = Scene::new(Options { fetches_max: fetches_max.max(1), ..Options::default() });
+        scene.logs.insert("t".to_owned(), vec![1, 2, 3]);
+        let (now, mut out) = (Now { unix: Duration::from_secs(UNIX), ..Now::default() }, Vec::new());
+        let enrolment = |id, topic: &str, cursor| Enrolment {
+            webhook: WebhookId(id),
+            topic: Topic::parse(topic).unwrap(),
+            host: "h".into(),
+            cursor: Offset::new(cursor),
+            tail: None,
+            lease_end: UNIX + LEASE,
+            attempts_max: None,
+        };
+        if fetches_max == 0 {
+            scene.engine.handle(Event::Subscribed(enrolment(2, "another", 0)), now, &mut out);
+        }
+        scene.engine.handle(Event::Subscribed(enrolment(1, "t", 1)), now, &mut out);
+        let first = out.remove(0);
+        let Action::Fetch { key, .. } = first else { panic!("{first:?}") };
+        if is_store_down {
+            scene.tell(Event::FetchFailed { key });
+        }
+        scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(1) });
+        scene.check_flights("1:1#1");
+        if !is_store_down {
+            let offsets = if fetches_max == 0 { Vec::new() } else { vec![Offset::new(2), Offset::new(3)] };
+            scene.tell(Event::Fetched { key, offsets, reach: Reach::Tail });
+        }
+        scene.wait(Duration::from_secs(60));
+        scene.answer(1, OK);
+        scene.check_flights("1:2#1");
+        scene.answer(1, OK);
+        scene.check_flights("1:3#1");
+        scene.answer(1, OK);
+        scene.check_said("replayed 1 1, 1 at 2, 1 at 3");
     }
 }
 
