@@ -119,6 +119,8 @@ struct Queue {
     progress: bool,
     /// What is on the wire is to be dropped, save the frame that has been begun.
     cleared: bool,
+    /// Somebody has waited for the peer in vain.
+    given_up: bool,
     /// Nothing is accepted any more but the last frame.
     closed: bool,
     /// Not even that.
@@ -253,7 +255,12 @@ impl Outbox {
         let queue = self.lock();
         let (bytes, frames) = (self.bytes_max, frames_max(self.bytes_max));
         let is_full = queue.bytes + octets.max(bytes / 2) > bytes || queue.count > frames / 2;
-        !queue.closed && queue.count > 0 && is_full
+        !queue.closed && !queue.given_up && queue.count > 0 && is_full
+    }
+
+    /// Nobody need wait for this peer until it has taken all that it has: it is crowded no longer.
+    pub fn give_up(&self) {
+        self.lock().given_up = true;
     }
 
     /// Queues a pong. While the socket is full, or much waits already, only the newest one waits (RFC 6455 section 5.5.3
@@ -336,7 +343,7 @@ impl Outbox {
         loop {
             wire.take(&mut queue);
             if wire.frames.is_empty() {
-                queue.blocked = false;
+                (queue.blocked, queue.given_up) = (false, false);
                 release(&mut wire.frames);
                 release(&mut queue.frames);
                 return Flushed::Empty;
@@ -472,6 +479,18 @@ mod tests {
         untried.push(frame("12345678"));
         untried.push(frame("12345678"));
         assert_eq!(untried.push(frame("a")), Pushed::Overflow);
+    }
+
+    #[test]
+    fn whoever_was_waited_for_in_vain_is_not_waited_for_again_before_it_has_read() {
+        let outbox = Outbox::new(10, Flusher::Anybody);
+        outbox.push(frame("123456"));
+        assert!(outbox.is_crowded(0));
+        outbox.give_up();
+        assert!(!outbox.is_crowded(0) && !outbox.is_crowded(9));
+        assert_eq!(outbox.flush(socket(&mut Vec::new(), 10)), Flushed::Empty);
+        outbox.push(frame("1234"));
+        assert!(!outbox.is_crowded(5) && outbox.is_crowded(7));
     }
 
     #[test]

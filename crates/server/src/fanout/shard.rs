@@ -53,6 +53,9 @@ const PATIENCE_MOST: u32 = 8;
 /// Readers whom he waits for; the others profit.
 const CROWDED_MAX: usize = 4096;
 
+/// How long none of them may take anything. Nobody waits again for those who did not, until they have read everything.
+const READERS_STUCK: Duration = Duration::from_millis(500);
+
 /// How often he looks meanwhile.
 const READERS_PAUSE: Duration = Duration::from_millis(1);
 
@@ -229,14 +232,22 @@ impl Shard {
     }
 
     /// Lets readers have their turn, and waits for those whose outboxes are half full or have no room for the next frame, of so
-    /// many octets, as long as there is patience. Who takes nothing at all uses it up, and is closed for what comes then.
+    /// many octets, as long as there is patience. Who takes nothing for a while is given up, and closed for what comes then.
     pub async fn wait_for_readers(&self, crowded: &mut Crowded, next: usize) {
         tokio::task::yield_now().await;
         let begin = Instant::now();
+        let (mut least, mut moved) = (usize::MAX, begin);
         loop {
-            crowded.readers.retain(|peer| peer.outbox.is_crowded(next));
-            if crowded.readers.is_empty() || begin.elapsed() >= crowded.patience {
+            let readers = &mut crowded.readers;
+            readers.retain(|peer| peer.outbox.is_crowded(next));
+            if readers.is_empty() || begin.elapsed() >= crowded.patience {
                 break;
+            }
+            let waiting = readers.iter().map(|peer| peer.outbox.bytes()).sum();
+            if waiting < least {
+                (least, moved) = (waiting, Instant::now());
+            } else if moved.elapsed() >= READERS_STUCK {
+                readers.iter().for_each(|peer| peer.outbox.give_up());
             }
             tokio::time::sleep(READERS_PAUSE).await;
         }

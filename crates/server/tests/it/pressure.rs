@@ -284,6 +284,31 @@ async fn a_batch_larger_than_the_outbox_reaches_a_reader() {
     batch_arrives(json!({"outbox_bytes_max": 65_536}), 60, 250_000).await;
 }
 
+/// Who reads nothing is closed for it as ever, and costs those who read nothing.
+#[tokio::test]
+async fn a_batch_gives_up_who_does_not_read() {
+    let node = start(&web_with(json!({"push": pusher(json!({}))}), json!({"outbox_bytes_max": 65_536})));
+    let (mut reader, mut stuck) = (node.session().await, node.session().await);
+    reader.subscribe("t").await;
+    stuck.subscribe("t").await;
+    const ITEMS: usize = 4000;
+    let lines: Vec<_> = (0..ITEMS).map(|n| numbered(n, 4000)).collect();
+    let post = async {
+        let mut http = node.http().await;
+        let media = [("Content-Type", "application/x-ndjson")];
+        http.send(request("POST", "/push", &media, lines.join("\n").as_bytes())).await;
+        http.reply().await
+    };
+    let receive = async {
+        for n in 0..ITEMS {
+            assert_eq!(reader.expect(36).await[4][0], n);
+        }
+    };
+    let (reply, ()) = tokio::join!(post, receive);
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 1);
+}
+
 #[tokio::test]
 async fn a_retained_event_larger_than_the_outbox_reaches_who_asks() {
     let node = start(&web_with(json!({"push": pusher(json!({}))}), json!({"outbox_bytes_max": 1024})));
