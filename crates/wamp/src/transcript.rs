@@ -361,6 +361,9 @@ impl World {
                 Action::Send { to, message } => self.put(to, &message),
                 Action::Invoke { to, message, .. } => self.put(to.peer, &message),
                 Action::Refuse { to, kind, request, refusal } => self.refuse(to, kind, request, &refusal),
+                Action::Orphaned { to, request } => {
+                    self.refuse(to.peer, RequestKind::Call, request, &Refusal::orphaned());
+                }
                 Action::Result { to, request, value, effort: _ } => {
                     let payload = OwnedPayload::from_values(Serializer::Json, &[value], &Dict::new()).unwrap();
                     let payload = payload.as_payload();

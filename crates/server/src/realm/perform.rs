@@ -83,14 +83,13 @@ impl Aftermath {
     }
 }
 
-/// Breaks with what may be done later: those whom it reaches cannot tell when it happened.
+/// Breaks with what may be done later: those whom it reaches cannot tell when it happened. It must not take anything for granted
+/// that may end meanwhile, such as a session.
 fn sort(action: Action<'_, Peer>) -> ControlFlow<Action<'static, Peer>, Action<'_, Peer>> {
     match action {
         Action::Publish(event) => ControlFlow::Break(Action::Publish(event)),
         Action::Ended(ended) => ControlFlow::Break(Action::Ended(ended)),
-        Action::Refuse { to, kind: kind @ RequestKind::Call, request, refusal } => {
-            ControlFlow::Break(Action::Refuse { to, kind, request, refusal })
-        }
+        Action::Orphaned { to, request } => ControlFlow::Break(Action::Orphaned { to, request }),
         other => ControlFlow::Continue(other),
     }
 }
@@ -237,9 +236,13 @@ fn perform(router: &mut Router<Peer>, action: Action<'_, Peer>, shard: &Shard) -
                 }
             }
         }
-        Action::Refuse { to, kind, request, refusal } => {
+        Action::Refuse { to, kind, request, refusal } => refuse(&to, kind, request, &refusal, shard),
+        Action::Orphaned { to, request } => {
             effort += FRAME_BYTES;
-            refuse(&to, kind, request, &refusal, shard);
+            // Whoever has left may be there again on the same connection, with calls of the same numbers.
+            if matches!(to.peer, Peer::Caller(_)) || router.is_joined(to.session) {
+                refuse(&to.peer, RequestKind::Call, request, &Refusal::orphaned(), shard);
+            }
         }
         Action::Result { to, request, value, effort: search } => {
             let payload = own_payload(&[value]);

@@ -111,6 +111,13 @@ pub enum Action<'a, P> {
         /// Its subscription.
         subscription: SubscriptionId,
     },
+    /// Tell a caller that the callee left before it answered, if the caller is [still there](Router::is_joined).
+    Orphaned {
+        /// Whom.
+        to: Member<P>,
+        /// The call.
+        request: RequestId,
+    },
     /// Fan out an event of the router's own; see [`Router::own_event`].
     Publish(OwnEvent),
     /// Fan out that the subscriptions of a session have ended; see [`Router::next_ended`].
@@ -140,6 +147,12 @@ impl Refusal {
     #[must_use]
     pub fn new(error: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { error, message: message.into() }
+    }
+
+    /// Nobody is left who could answer a call.
+    #[must_use]
+    pub const fn orphaned() -> Self {
+        Self { error: reason::CANCELED, message: Cow::Borrowed("the callee left before it answered") }
     }
 
     /// The arguments of a call have no equal in the callee's serializer.
@@ -232,6 +245,12 @@ impl<P: Clone> Router<P> {
     /// who are still there. What was accepted before has its receivers already.
     pub fn drain(&mut self) {
         self.stage = Stage::Draining;
+    }
+
+    /// Whether this session is joined.
+    #[must_use]
+    pub fn is_joined(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// How many sessions are joined.

@@ -25,10 +25,7 @@ impl<P: Clone> Router<P> {
         let departure = self
             .dealer
             .leave(session, registrations, |callee| sessions.get(&callee).map(|attached| attached.member.clone()));
-        for (caller, request) in departure.orphans {
-            let refusal = Refusal::new(reason::CANCELED, "the callee left before it answered");
-            out.push(Action::Refuse { to: caller.peer, kind: RequestKind::Call, request, refusal });
-        }
+        out.extend(departure.orphans.into_iter().map(|(to, request)| Action::Orphaned { to, request }));
         for (callee, invocation) in departure.useless {
             interrupt(&callee, invocation, "killnowait", out);
         }
