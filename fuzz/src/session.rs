@@ -15,7 +15,7 @@ use stentor_wamp::identity::Identity;
 use stentor_wamp::message::{ClientMessage, Payload, RequestKind, RouterMessage};
 use stentor_wamp::permission::{Permissions, Rule};
 use stentor_wamp::publish_options::PublishOptions;
-use stentor_wamp::router::{Action, Context, Router, Settings};
+use stentor_wamp::router::{Action, Context, Refusal, Router, Settings};
 use stentor_wamp::session::{Realms, RequestIds, Session, Step};
 use stentor_wamp::uri::{Match, reason};
 use stentor_wamp::value::{Dict, Value};
@@ -211,7 +211,10 @@ impl World {
                 Action::Send { to, message } => self.put(to, &message),
                 Action::Invoke { to, message, .. } => self.put(to.peer, &message),
                 Action::Refuse { to, kind, request, refusal } => self.refuse(to, kind, request, &refusal),
-                Action::Result { to, request, value } => {
+                Action::Orphaned { to, request } => {
+                    self.refuse(to.peer, RequestKind::Call, request, &Refusal::orphaned());
+                }
+                Action::Result { to, request, value, .. } => {
                     let payload = OwnedPayload::from_values(Serializer::Json, &[value], &Dict::new())
                         .expect("what the router says has finite numbers");
                     let payload = payload.as_payload();
@@ -230,6 +233,11 @@ impl World {
                     let events = events(&fanout, event.payload.as_payload());
                     events.iter().for_each(|(to, octets)| self.said(*to, octets));
                 }
+                Action::Ended(mut ended) => {
+                    let mut events = Vec::new();
+                    while self.router.next_ended(&mut ended, &mut events) {}
+                    violation = self.perform(events).or(violation);
+                }
                 Action::Kill { to, reason } => {
                     let client = self.client(to);
                     client.session.closing();
@@ -247,7 +255,7 @@ impl World {
         to: usize,
         kind: RequestKind,
         request: stentor_model::RequestId,
-        refusal: &stentor_wamp::router::Refusal,
+        refusal: &Refusal,
     ) {
         assert!(!refusal.message.is_empty() && !refusal.error.is_empty());
         let payload = Payload::none(Serializer::Json);
