@@ -250,13 +250,7 @@ impl World {
         violation
     }
 
-    fn refuse(
-        &self,
-        to: usize,
-        kind: RequestKind,
-        request: stentor_model::RequestId,
-        refusal: &Refusal,
-    ) {
+    fn refuse(&self, to: usize, kind: RequestKind, request: stentor_model::RequestId, refusal: &Refusal) {
         assert!(!refusal.message.is_empty() && !refusal.error.is_empty());
         let payload = Payload::none(Serializer::Json);
         self.put(
