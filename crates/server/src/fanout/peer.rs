@@ -317,18 +317,18 @@ impl Peer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use stentor_wamp::codec::Format;
 
     use super::*;
     use crate::clock::Clock;
 
-    fn shard() -> std::rc::Rc<Shard> {
+    pub(crate) fn shard() -> std::rc::Rc<Shard> {
         Shard::new(Arc::default(), Arc::new(Clock::default()), 7)
     }
 
     /// A peer that is asked after ten ticks of silence and given up after five more.
-    fn peer(shard: &Shard, deadline: u32) -> Arc<SocketPeer> {
+    pub(crate) fn peer(shard: &Shard, deadline: u32) -> Arc<SocketPeer> {
         let keepalive = keepalive::Policy { interval: 10, timeout: 5, sign: SignOfLife::Traffic };
         let format = Format::ALL[0];
         let agreement =

@@ -52,10 +52,9 @@ impl Drop for HangUp<'_> {
 
 impl CallService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
-        let post = async |conditions: &Arc<Conditions>, request: &mut Request<Incoming>| {
-            self.post(conditions, request, client, shard).await
-        };
-        self.submitter.answer(request, post).await
+        self.submitter
+            .answer(request, async |conditions, request| self.post(conditions, request, client, shard).await)
+            .await
     }
 
     async fn post(

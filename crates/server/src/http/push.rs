@@ -272,10 +272,9 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
 
 impl PushService {
     pub(super) async fn answer(&self, request: &mut Request<Incoming>, client: &Client, shard: &Rc<Shard>) -> Reply {
-        let post = async |conditions: &Arc<Conditions>, request: &mut Request<Incoming>| {
-            self.post(conditions, request, client, shard).await
-        };
-        self.submitter.answer(request, post).await
+        self.submitter
+            .answer(request, async |conditions, request| self.post(conditions, request, client, shard).await)
+            .await
     }
 
     async fn post(
@@ -416,8 +415,8 @@ impl PushService {
         let (mut count, mut octets, mut begun) = (0, 0, shard.effort());
         for item in batch {
             let effort = shard.effort().wrapping_sub(begun);
-            // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
             let next = item.as_ref().map_or(0, Submission::octets);
+            // Readers have their turn, so that a large batch fills no outbox of somebody who reads.
             let is_over = count == BATCH_TURN_ITEMS || octets >= BATCH_TURN_BYTES || effort >= BATCH_TURN_EFFORT;
             if is_over || crowded.is_any() {
                 crowded.note(octets);

@@ -328,3 +328,41 @@ fn own_payload(args: &[Value]) -> OwnedPayload {
     OwnedPayload::from_values(Serializer::Json, args, &Dict::new())
         .expect("text, integers and lists of them are valid JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_model::SessionId;
+    use stentor_wamp::identity::{Features, Identity, Member};
+    use stentor_wamp::router::Settings;
+
+    use super::*;
+    use crate::fanout::peer::Caller;
+    use crate::fanout::peer::tests::{peer, shard};
+
+    fn orphaned(to: &Peer) -> Action<'static, Peer> {
+        let identity = Arc::new(Identity {
+            session: SessionId::FIRST,
+            authid: "".into(),
+            authrole: "".into(),
+            authmethod: "internal",
+            authprovider: "static",
+            features: Features::default(),
+        });
+        let to = Member { session: SessionId::FIRST, identity, peer: to.clone() };
+        Action::Orphaned { to, request: RequestId::FIRST }
+    }
+
+    /// Its connection may have joined anew, with a call of the same number.
+    #[test]
+    fn a_session_that_has_left_hears_of_no_orphaned_call() {
+        let (shard, mut router) = (shard(), Router::new(Settings::default(), 7));
+        let socket = peer(&shard, 0);
+        let told = perform(&mut router, orphaned(&Peer::Socket(Arc::clone(&socket))), &shard);
+        assert!(told.is_ok() && socket.outbox.is_empty());
+
+        // A request is not a session, and waits for its answer.
+        let (caller, mut answer) = Caller::new();
+        let told = perform(&mut router, orphaned(&Peer::Caller(caller)), &shard);
+        assert!(told.is_ok() && answer.try_recv().is_ok_and(|text| text.starts_with(b"[8,48,1,")));
+    }
+}

@@ -244,18 +244,19 @@ async fn a_full_transport_is_full_on_every_path() {
     drop(held);
 }
 
-/// Posts so many publications in one request while the only subscriber reads.
+/// Posts so many publications of that length in one request.
+async fn post_batch(node: &Node, items: usize, length: usize) -> crate::http::Reply {
+    let lines: Vec<_> = (0..items).map(|n| numbered(n, length)).collect();
+    let mut http = node.http().await;
+    http.send(request("POST", "/push", &[("Content-Type", "application/x-ndjson")], lines.join("\n").as_bytes())).await;
+    http.reply().await
+}
+
+/// Posts a batch while the only subscriber reads.
 async fn batch_arrives(options: Value, items: usize, length: usize) {
     let node = start(&web_with(json!({"push": pusher(json!({}))}), options));
     let mut subscriber = node.session().await;
     subscriber.subscribe("t").await;
-    let lines: Vec<_> = (0..items).map(|n| numbered(n, length)).collect();
-    let post = async {
-        let mut http = node.http().await;
-        let media = [("Content-Type", "application/x-ndjson")];
-        http.send(request("POST", "/push", &media, lines.join("\n").as_bytes())).await;
-        http.reply().await
-    };
     let receive = async {
         let mut ids = Vec::new();
         for n in 0..items {
@@ -265,7 +266,7 @@ async fn batch_arrives(options: Value, items: usize, length: usize) {
         }
         ids
     };
-    let (reply, received) = tokio::join!(post, receive);
+    let (reply, received) = tokio::join!(post_batch(&node, items, length), receive);
     assert_eq!(reply.status, 202);
     let answered: Vec<_> = reply.json().as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
     assert_eq!(answered.len(), items);
@@ -292,19 +293,12 @@ async fn a_batch_gives_up_who_does_not_read() {
     reader.subscribe("t").await;
     stuck.subscribe("t").await;
     const ITEMS: usize = 4000;
-    let lines: Vec<_> = (0..ITEMS).map(|n| numbered(n, 4000)).collect();
-    let post = async {
-        let mut http = node.http().await;
-        let media = [("Content-Type", "application/x-ndjson")];
-        http.send(request("POST", "/push", &media, lines.join("\n").as_bytes())).await;
-        http.reply().await
-    };
     let receive = async {
         for n in 0..ITEMS {
             assert_eq!(reader.expect(36).await[4][0], n);
         }
     };
-    let (reply, ()) = tokio::join!(post, receive);
+    let (reply, ()) = tokio::join!(post_batch(&node, ITEMS, 4000), receive);
     assert_eq!(reply.status, 202, "{}", reply.text());
     assert_eq!(node.running.meters().closed.get(Reason::OutboxFull), 1);
 }
