@@ -1,5 +1,7 @@
-//! The end of the log, and who waits for it to move.
+//! The end of the log, who waits for it to move, and who still needs what comes behind it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +17,38 @@ pub(crate) struct Follow {
     is_closed: AtomicBool,
     /// `None` once the store is closed.
     waiting: Mutex<Option<Vec<Waiter>>>,
+    pins: Arc<Pins>,
+}
+
+/// How many hold the log at which place.
+#[derive(Debug, Default)]
+struct Pins(Mutex<BTreeMap<Offset, usize>>);
+
+/// A place in the log behind which nothing is cut as long as this lives.
+#[derive(Debug)]
+pub struct Pin {
+    pins: Arc<Pins>,
+    at: Offset,
+}
+
+impl Pin {
+    /// The place.
+    #[must_use]
+    pub const fn offset(&self) -> Offset {
+        self.at
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pins.get_mut(&self.at) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.at);
+            }
+        }
+    }
 }
 
 /// Behind which place somebody waits for the end, and how to tell.
@@ -26,7 +60,25 @@ impl Follow {
             end: AtomicU64::new(end.get()),
             is_closed: AtomicBool::new(false),
             waiting: Mutex::new(Some(Vec::new())),
+            pins: Arc::default(),
         }
+    }
+
+    /// Holds the log at its end.
+    pub(crate) fn pin(&self) -> Pin {
+        let mut pins = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that whoever cuts sees the pin or has looked at the end before.
+        let at = self.end();
+        *pins.entry(at).or_default() += 1;
+        Pin { pins: Arc::clone(&self.pins), at }
+    }
+
+    /// Nothing behind this may be cut by whoever looks at the cursors afterwards: a cursor that he does not see stands here
+    /// or farther on.
+    pub(crate) fn cut_limit(&self) -> Offset {
+        let end = self.end();
+        let pins = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.keys().next().map_or(end, |lowest| end.min(*lowest))
     }
 
     pub(crate) fn end(&self) -> Offset {

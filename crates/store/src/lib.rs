@@ -47,6 +47,7 @@ mod tests;
 pub use cursor::Claim;
 pub use error::{Limit, StoreError};
 pub use extras::Extras;
+pub use follow::Pin;
 pub use limit::{
     CALLBACK_BYTES_MAX, DEAD_MAX, EXTRAS_BYTES_MAX, FOLLOWERS_MAX, HUB_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
     IDEMPOTENCY_WINDOW, Limits, RECORD_BYTES_MAX, TEXT_BYTES_MAX,

@@ -15,8 +15,8 @@ use crate::subscription::clipped;
 use crate::{
     Burial, Capabilities, Claim, Cursors, DEAD_MAX, DeadId, DeadPublication, DeadPublications, Draft, Entry, Freshness,
     Health, Hub, HubTopic, IDEMPOTENCY_WINDOW, IdempotencyKey, LastOutcome, Limit, Limits, Log, NewSubscription, Page,
-    Pending, Placed, ReadLimit, Receipt, Recipient, Scope, Sequence, State, Status, Store, StoreError, Subscription,
-    Subscriptions, Timestamp, Trimmed, retention,
+    Pending, Pin, Placed, ReadLimit, Receipt, Recipient, Scope, Sequence, State, Status, Store, StoreError,
+    Subscription, Subscriptions, Timestamp, Trimmed, retention,
 };
 
 /// The store. What it is asked is done when the call returns; every [`Pending`] is ready but that of
@@ -212,7 +212,7 @@ impl Kept {
     }
 
     /// In one piece: nobody waits for a disk here.
-    fn trim(&mut self, slowest: &HashMap<u64, Offset>, limits: &Limits, now: Timestamp) -> Trimmed {
+    fn trim(&mut self, limit: Offset, slowest: &HashMap<u64, Offset>, limits: &Limits, now: Timestamp) -> Trimmed {
         let mut done = Trimmed::default();
         let kept = retention::kept(limits, self.log_bytes);
         self.overdue.clear();
@@ -226,6 +226,7 @@ impl Kept {
             {
                 self.overdue.insert(topic.number);
             }
+            let passed = topic.places.partition_point(|offset| *offset <= after.min(limit));
             let up_to = retention::cut_up_to(Sequence(before + passed as u64), Sequence(topic.last), kept);
             while topic.last - (topic.places.len() as u64) < up_to.0 {
                 let offset = topic.places.pop_front().expect("what is cut lies before the newest, which stays");
@@ -348,6 +349,10 @@ impl Log for Memory {
         self.follow.end()
     }
 
+    fn pin(&self) -> Pin {
+        self.follow.pin()
+    }
+
     fn beyond(&self, after: Offset) -> Pending<Offset> {
         self.follow.beyond(after)
     }
@@ -357,7 +362,7 @@ impl Log for Memory {
     }
 
     fn trim(&self, now: Timestamp) -> Pending<Trimmed> {
-        self.with(|kept| Ok(kept.trim(&self.cursors.slowest(), &self.limits, now)))
+        self.with(|kept| Ok(kept.trim(self.follow.cut_limit(), &self.cursors.slowest(), &self.limits, now)))
     }
 }
 

@@ -11,7 +11,7 @@ use stentor_model::{Epoch, Offset, WebhookId};
 
 use crate::{
     Burial, Claim, DeadId, DeadPublication, Draft, Entry, Hub, HubTopic, IdempotencyKey, LastOutcome, NewSubscription,
-    Page, Pending, Placed, ReadLimit, Receipt, Recipient, Scope, State, StoreError, Subscription, Timestamp,
+    Page, Pending, Pin, Placed, ReadLimit, Receipt, Recipient, Scope, State, StoreError, Subscription, Timestamp,
 };
 
 /// The one ordered log.
@@ -52,6 +52,9 @@ pub trait Log: Debug + Send + Sync {
 
     /// Answers with [`end`](Log::end) once it lies behind `after`.
     fn beyond(&self, after: Offset) -> Pending<Offset>;
+
+    /// Holds the log at its [`end`](Log::end): for a subscription that is decided and not yet put, which is to begin there.
+    fn pin(&self) -> Pin;
 
     /// The life of this log.
     fn epoch(&self) -> Epoch;

@@ -13,6 +13,7 @@ cases![
     the_slowest_durable_cursor_holds with no_history,
     whoever_has_ended_holds_nothing with no_history,
     a_reader_of_the_past_holds with no_history,
+    what_is_pinned_stays with no_history,
     history_is_kept with |limits| limits.history_entries = NonZeroU64::new(3).unwrap(),
     numbers_go_on_after_a_cut with no_history,
     large_cuts_are_whole with no_history,
@@ -78,6 +79,26 @@ fn a_reader_of_the_past_holds<B: Bed>(bed: &mut B) {
     let id = subscribe(store, "a", "x", places[1]);
     assert_eq!(trim(store), 2);
     assert_eq!(offsets(&read(store, "a", claim(store, id).position()).entries), places[2..]);
+}
+
+fn what_is_pinned_stays<B: Bed>(bed: &mut B) {
+    let store = bed.store();
+    let others = subscribe(store, "b", "x", Offset::START);
+    let before = fill(store, "a", 2);
+    let pin = store.pin();
+    let later = store.pin();
+    assert_eq!((pin.offset(), later.offset()), (before[1], before[1]));
+    drop(later);
+    let behind: Vec<_> = (3..=5).map(|number| append(store, "a", number).offset).collect();
+    let beside = fill(store, "b", 3);
+    store.advance(&claim(store, others), beside[2]).unwrap();
+    store.flush().wait().unwrap();
+    assert_eq!(trim(store), 2, "what lies before it may go, but on no topic what comes behind it");
+    let id = subscribe(store, "a", "x", pin.offset());
+    drop(pin);
+    assert_eq!(trim(store), 2, "of the other topic");
+    let page = read(store, "a", claim(store, id).position());
+    assert_eq!((offsets(&page.entries), page.gap), (behind, None));
 }
 
 fn history_is_kept<B: Bed>(bed: &mut B) {

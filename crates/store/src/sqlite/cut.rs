@@ -1,6 +1,6 @@
 //! Cutting the log behind the slowest cursors: planned by a reader, done by the writer in small pieces between commits.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, params};
@@ -9,6 +9,7 @@ use stentor_model::Offset;
 use super::ledger::Ledger;
 use super::query::{self, Extent};
 use super::shared::Shared;
+use crate::cursor::TopicNumber;
 use crate::limit::RECORD_OVERHEAD_BYTES;
 use crate::{HubTopic, IDEMPOTENCY_WINDOW, Sequence, Timestamp, Trimmed, retention};
 
@@ -32,35 +33,56 @@ pub(super) struct Plan {
 
 /// Looks at every topic that has more than its newest publication.
 pub(super) fn plan(connection: &Connection, shared: &Shared, now: Timestamp) -> rusqlite::Result<Plan> {
-    // The version first: a cursor that is entered while we look must make the plan void.
-    let version = shared.plan.load(Ordering::Acquire);
-    let slowest = shared.cursors.slowest();
-    let kept = retention::kept(&shared.limits, shared.log_bytes.load(Ordering::Relaxed));
-    let mut cuts = VecDeque::new();
-    let mut overdue = std::collections::HashSet::new();
-    let mut statement = connection.prepare_cached(
-        "SELECT topic, first_seq, last_seq, last_pub, cut_pub FROM place WHERE last_seq >= first_seq",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let extent = Extent::of(row)?;
-        let after = slowest.get(&extent.topic).copied().unwrap_or(Offset::new(extent.last_pub));
-        let passed = query::sequence_at(connection, extent, after)?;
-        if passed.0 < extent.last_seq
-            && let Some(at) = query::arrival(connection, extent.topic, passed.0 + 1)?
-            && now.since(at) > shared.limits.backlog_age_max
-        {
-            overdue.insert(extent.topic);
-        }
-        let up_to = retention::cut_up_to(passed, Sequence(extent.last_seq), kept);
-        if up_to.0 >= extent.first_seq && cuts.len() < TOPICS_MAX {
-            cuts.push_back((query::topic(connection, extent.topic)?, up_to));
-        }
+    Held::look(shared).plan(connection, shared, now)
+}
+
+/// What somebody still needs.
+struct Held {
+    version: u64,
+    limit: Offset,
+    slowest: HashMap<TopicNumber, Offset>,
+}
+
+impl Held {
+    fn look(shared: &Shared) -> Self {
+        // The version first: a cursor that is entered before the end while we look must make the plan void. One that is
+        // entered at the end after its shard was looked at does not, and what is published meanwhile is its own: so the end
+        // is looked at before the cursors.
+        let version = shared.plan.load(Ordering::Acquire);
+        let limit = shared.follow.cut_limit();
+        Self { version, limit, slowest: shared.cursors.slowest() }
     }
-    let done = Trimmed { topics_overdue: overdue.len(), ..Trimmed::default() };
-    *shared.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = overdue;
-    let window = u64::try_from(IDEMPOTENCY_WINDOW.as_millis()).expect("a day has few milliseconds");
-    Ok(Plan { version, cuts, keys_before: Timestamp(now.0.saturating_sub(window)), keys_done: false, done })
+
+    fn plan(self, connection: &Connection, shared: &Shared, now: Timestamp) -> rusqlite::Result<Plan> {
+        let Self { version, limit, slowest } = self;
+        let kept = retention::kept(&shared.limits, shared.log_bytes.load(Ordering::Relaxed));
+        let mut cuts = VecDeque::new();
+        let mut overdue = std::collections::HashSet::new();
+        let mut statement = connection.prepare_cached(
+            "SELECT topic, first_seq, last_seq, last_pub, cut_pub FROM place WHERE last_seq >= first_seq",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let extent = Extent::of(row)?;
+            let after = slowest.get(&extent.topic).copied().unwrap_or(Offset::new(extent.last_pub));
+            let passed = query::sequence_at(connection, extent, after)?;
+            if passed.0 < extent.last_seq
+                && let Some(at) = query::arrival(connection, extent.topic, passed.0 + 1)?
+                && now.since(at) > shared.limits.backlog_age_max
+            {
+                overdue.insert(extent.topic);
+            }
+            let passed = if limit < after { query::sequence_at(connection, extent, limit)? } else { passed };
+            let up_to = retention::cut_up_to(passed, Sequence(extent.last_seq), kept);
+            if up_to.0 >= extent.first_seq && cuts.len() < TOPICS_MAX {
+                cuts.push_back((query::topic(connection, extent.topic)?, up_to));
+            }
+        }
+        let done = Trimmed { topics_overdue: overdue.len(), ..Trimmed::default() };
+        *shared.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = overdue;
+        let window = u64::try_from(IDEMPOTENCY_WINDOW.as_millis()).expect("a day has few milliseconds");
+        Ok(Plan { version, cuts, keys_before: Timestamp(now.0.saturating_sub(window)), keys_done: false, done })
+    }
 }
 
 impl Plan {
@@ -132,4 +154,57 @@ fn cut(ledger: &mut Ledger, topic: &HubTopic, (first, last): (u64, u64)) -> rusq
     ledger.touch(topic);
     ledger.log_bytes = ledger.log_bytes.saturating_sub(bytes);
     Ok((count, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use stentor_model::{PublicationId, Topic};
+
+    use super::*;
+    use crate::sqlite::Sqlite;
+    use crate::{Content, Draft, Hub, Limits, Log as _, NewSubscription, ReadLimit, Subscriptions as _};
+
+    fn topic() -> HubTopic {
+        HubTopic { hub: Hub::parse("h").unwrap(), topic: Topic::parse("http://t/").unwrap() }
+    }
+
+    fn append(store: &Sqlite, number: u64) {
+        let content = Content { content_type: "text/plain".into(), extras: Vec::new(), body: "x".into() };
+        let publication = PublicationId::new(number).unwrap();
+        let draft = Draft { topic: topic(), publication, at: Timestamp(number), content, idempotency: None };
+        store.append(draft).wait().unwrap();
+    }
+
+    /// Looking through a million cursors takes half a second, and meanwhile somebody subscribes and somebody publishes.
+    #[test]
+    fn who_comes_while_cursors_are_looked_at_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let limits = Limits { history_entries: NonZeroU64::MIN, ..Limits::default() };
+        let store = Sqlite::open(&path, limits).unwrap();
+        append(&store, 1);
+        let held = Held::look(&store.shared);
+        let after = store.end();
+        let wanted = NewSubscription {
+            topic: topic(),
+            callback: "http://s/".into(),
+            secret: None,
+            identity: None,
+            extras: Vec::new(),
+            created: Timestamp(0),
+            verified: None,
+            lease_end: Timestamp(1),
+            after,
+        };
+        store.put(wanted).wait().unwrap();
+        (2..=4).for_each(|number| append(&store, number));
+        let connection = Connection::open(&path).unwrap();
+        let plan = held.plan(&connection, &store.shared, Timestamp(5)).unwrap();
+        assert_eq!(plan.version, store.shared.plan.load(Ordering::Acquire), "the plan is carried out");
+        assert!(plan.cuts.iter().all(|(_, up_to)| *up_to <= Sequence(1)), "{:?}", plan.cuts);
+        let page = store.read(&topic(), after, ReadLimit::default()).wait().unwrap();
+        assert_eq!((page.entries.len(), page.gap), (3, None));
+    }
 }

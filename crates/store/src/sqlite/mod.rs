@@ -51,8 +51,9 @@ use crate::cursor::{self, Cursor};
 use crate::follow::Follow;
 use crate::{
     Burial, Capabilities, Claim, Completer, Cursors, DeadId, DeadPublication, DeadPublications, Draft, Entry, Health,
-    Hub, HubTopic, IdempotencyKey, LastOutcome, Limit, Limits, Log, NewSubscription, Page, Pending, Placed, ReadLimit,
-    Receipt, Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp, Trimmed,
+    Hub, HubTopic, IdempotencyKey, LastOutcome, Limit, Limits, Log, NewSubscription, Page, Pending, Pin, Placed,
+    ReadLimit, Receipt, Recipient, Scope, State, Status, Store, StoreError, Subscription, Subscriptions, Timestamp,
+    Trimmed,
 };
 
 /// Threads that read. One can be held up by a page that has to come from the disk; two keep the other readers going.
@@ -288,6 +289,10 @@ impl Log for Sqlite {
 
     fn end(&self) -> Offset {
         self.shared.follow.end()
+    }
+
+    fn pin(&self) -> Pin {
+        self.shared.follow.pin()
     }
 
     fn beyond(&self, after: Offset) -> Pending<Offset> {
