@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stentor_model::{Offset, Topic, WebhookId};
-use stentor_store::{HubTopic, NewSubscription, Scope, Timestamp};
+use stentor_store::{HubTopic, NewSubscription, Scope, StoreError, Timestamp};
 use stentor_websub::message::{self, Source};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -71,7 +71,12 @@ pub(super) async fn resume(desk: &Rc<Desk>) {
     loop {
         let marks = match desk.hub.store().list(&scope, after, PAGE_MARKS).await {
             Ok(marks) => marks,
-            Err(error) => return warn!(hub = desk.name(), %error, "earlier pings cannot be read"),
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                warn!(hub = desk.name(), %error, "earlier pings cannot be read");
+                tokio::time::sleep(STORE_PATIENCE).await;
+                continue;
+            }
         };
         let Some(last) = marks.last() else { return };
         after = last.id;

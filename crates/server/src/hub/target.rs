@@ -3,7 +3,7 @@
 //! A hub may have a million subscriptions of which most wait. What one of them needs to be sent to is two hundred octets and
 //! more, and is read when it is its turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(super) struct Targets {
     known: HashMap<WebhookId, Rc<Target>, RandomState>,
     /// In the order in which they came. One that was removed may still stand here, and is passed over.
     order: VecDeque<WebhookId>,
+    /// Those that are being read. One that is not here any more when it was read has to be read once more.
+    reading: HashSet<WebhookId, RandomState>,
 }
 
 impl Targets {
@@ -55,6 +57,7 @@ impl Targets {
     /// Its terms have changed, or it is over.
     pub(super) fn forget(&mut self, id: WebhookId) {
         self.known.remove(&id);
+        self.reading.remove(&id);
     }
 }
 
@@ -69,15 +72,30 @@ impl Desk {
     }
 
     async fn read_target(&self, id: WebhookId) -> Result<Option<Rc<Target>>, StoreError> {
+        loop {
+            self.targets.borrow_mut().reading.insert(id);
+            let read = self.read_target_once(id).await;
+            let is_current = self.targets.borrow_mut().reading.remove(&id);
+            let target = match read {
+                // Its terms have changed meanwhile.
+                Ok(Some(_)) if !is_current => continue,
+                Ok(Some(target)) => Rc::new(target),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.targets.borrow_mut().keep(id, Rc::clone(&target));
+            return Ok(Some(target));
+        }
+    }
+
+    async fn read_target_once(&self, id: WebhookId) -> Result<Option<Target>, StoreError> {
         let Some(stored) = self.hub.store().get(id).await? else { return Ok(None) };
         let pair = spelling::pair(stored.topic.topic.as_str(), &stored.callback, &stored.extras);
         let Some(pair) = pair else { return Ok(None) };
         let claim = self.claim(id).await?;
         let algorithm = self.options.websub.signature_algorithm;
         let signer = stored.secret.map(|secret| Box::new(Signer::new(algorithm, &secret)));
-        let target = Rc::new(Target { callback: pair.callback.url().into(), signer, claim });
-        self.targets.borrow_mut().keep(id, Rc::clone(&target));
-        Ok(Some(target))
+        Ok(Some(Target { callback: pair.callback.url().into(), signer, claim }))
     }
 
     /// The right to move a cursor: the one that is in use, so that it stays in use, or a new one.

@@ -13,6 +13,7 @@ use stentor_websub::subscription::{Action, Event, RemoveCause, Ticket};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::clerk;
 use super::desk::Desk;
 use crate::courier::{AnswerLimit, Parcel, Return};
 
@@ -48,7 +49,7 @@ impl Desk {
                     lease = subscription.lease.seconds,
                     "a subscription is in force"
                 );
-                self.clerk.put(subscription);
+                clerk::confirmed(self, &subscription);
             }
             Action::Remove { pair, cause } => {
                 let why = match cause {

@@ -50,6 +50,10 @@ const GATHER: Duration = Duration::from_millis(1);
 /// next start.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the subscriptions that were confirmed and those that ended may take to be written when the node goes down.
+/// Twenty thousand take a second.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Subscriptions that are read at once at the start.
 const PAGE_SUBSCRIPTIONS: usize = 4096;
 
@@ -190,6 +194,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
             Box::pin(Rc::clone(&desk).ring()) as std::pin::Pin<Box<dyn Future<Output = ()>>>,
             Box::pin(Rc::clone(&desk).ring_intents()),
             Box::pin(clerk::work(Rc::clone(&desk))),
+            Box::pin(clerk::call_off(Rc::clone(&desk))),
             Box::pin(listen(Rc::clone(&desk), commands)),
             Box::pin(load(Rc::clone(&desk))),
         ] {
@@ -220,11 +225,21 @@ async fn drain(desks: &Desks) {
         for desk in desks.values() {
             desk.drained.notified().await;
             desk.cursors_settled().await;
-            desk.clerk.settled().await;
         }
     };
     if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
         info!("some webhooks were not answered in time; they are sent again at the next start");
+    }
+    // Of its own time: whoever was confirmed counts on it, however slow the webhooks are.
+    let written = async {
+        for desk in desks.values() {
+            desk.clerk.settled().await;
+        }
+    };
+    if tokio::time::timeout(WRITE_TIMEOUT, written).await.is_err() {
+        error!(
+            "some changes of subscriptions could not be written: who subscribed, renewed or unsubscribed last has to ask anew"
+        );
     }
     for desk in desks.values() {
         desk.hub.judge().stop().await;
