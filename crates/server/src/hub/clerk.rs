@@ -151,9 +151,11 @@ impl Clerk {
 
     fn pop_if(&self, is_wanted: impl Fn(&Change) -> bool) -> Option<Change> {
         let mut changes = self.changes.borrow_mut();
-        let next = changes.pop_front_if(|next| is_wanted(next))?;
+        if !changes.front().is_some_and(is_wanted) {
+            return None;
+        }
         self.taken.update(|taken| taken + 1);
-        Some(next)
+        changes.pop_front()
     }
 
     /// The next who is over and has to wait to be written down.
