@@ -83,10 +83,10 @@ impl std::fmt::Debug for Courier {
 }
 
 impl Courier {
-    /// A courier that asks the system for addresses.
+    /// A courier that asks the system for addresses, with all others of this thread.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self::with_resolver(options, Box::new(SystemResolver))
+        Self::with_resolver(options, Box::new(SystemResolver::of_this_thread()))
     }
 
     /// A courier that asks somebody else for addresses.
