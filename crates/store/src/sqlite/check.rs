@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::fault;
-use super::{birth, schema};
+use super::{birth, path, schema};
 use crate::StoreError;
 
 /// Faults that are listed; a file with more is lost anyway.
@@ -85,6 +85,7 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
 
 /// A connection that sees a store without locking out its owner.
 pub(super) fn inspect(path: &Path) -> Result<Connection, StoreError> {
+    let path = &path::resolve(path)?;
     birth::judge(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;

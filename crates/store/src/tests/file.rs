@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::sqlite::{Sqlite, backup, check};
@@ -78,6 +78,63 @@ fn one_process_holds_it() {
     assert!(matches!(Sqlite::open(&path, Limits::default()), Err(StoreError::Locked)));
     drop(store);
     open(&path);
+}
+
+#[test]
+fn another_path_to_it_finds_the_same_lock() {
+    let (folder, path) = folder();
+    let (link, inner) = (folder.path().join("link.db"), folder.path().join("inner"));
+    symlink(folder.path(), &inner).unwrap();
+    symlink("store.db", &link).unwrap();
+    let store = sample(&path);
+    for other in [&link, &inner.join("store.db"), &inner.join("link.db")] {
+        assert!(matches!(Sqlite::open(other, Limits::default()), Err(StoreError::Locked)), "{other:?}");
+        assert_eq!(check(other).unwrap().publications, 50);
+    }
+    drop(store);
+    let store = open(&link);
+    assert!(matches!(Sqlite::open(&path, Limits::default()), Err(StoreError::Locked)));
+    assert_eq!(all(&store), 50);
+    assert!(!folder.path().join("link.db.lock").exists(), "what belongs to the file is named after the file");
+    // Whoever starts next would come to another file.
+    fs::remove_file(&link).unwrap();
+    assert!(matches!(append(&store, "a", 1), Err(StoreError::ReadOnly(_))));
+}
+
+/// What everybody says who is to open the store.
+fn check_unfit(path: &Path, expected: &str) {
+    let copy = path.with_file_name("copy.db");
+    let opened = [Sqlite::open(path, Limits::default()).map(drop), check(path).map(drop), backup(path, &copy)];
+    for refused in opened {
+        let refused = refused.unwrap_err();
+        assert!(matches!(&refused, StoreError::Unfit(said) if said.contains(expected)), "{refused}");
+    }
+    assert!(!copy.exists());
+}
+
+#[test]
+fn a_link_to_nothing_is_no_new_store() {
+    let (folder, path) = folder();
+    let link = folder.path().join("link.db");
+    symlink(&path, &link).unwrap();
+    check_unfit(&link, "symbolic link to a file that is not there");
+    assert!(!path.exists());
+    drop(sample(&path));
+    assert_eq!(all(&open(&link)), 50);
+}
+
+#[test]
+fn a_file_with_two_names_is_refused() {
+    let (folder, path) = folder();
+    let other = folder.path().join("other.db");
+    let store = sample(&path);
+    fs::hard_link(&path, &other).unwrap();
+    check_unfit(&other, "2 names");
+    check_unfit(&path, "2 names");
+    assert!(append(&store, "a", 1).is_ok(), "whoever has it open goes on");
+    drop(store);
+    fs::remove_file(&other).unwrap();
+    assert_eq!(all(&open(&path)), 51);
 }
 
 #[test]
