@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::sqlite::{Sqlite, backup, check};
 use crate::{
-    Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, ReadLimit, Receipt, Store,
-    StoreError, Subscriptions, Timestamp,
+    Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, Page, ReadLimit, Receipt,
+    Store, StoreError, Subscriptions, Timestamp,
 };
 use rusqlite::Connection;
 use stentor_model::{Offset, PublicationId, Secret, Topic};
@@ -346,6 +346,59 @@ fn a_damaged_file_is_read_where_it_can_be_and_not_written() {
     assert_eq!(read("a").unwrap().entries.len(), 1, "reads go on");
     let late = Offset::new(store.end().get() - 50);
     assert_eq!(store.read(&topic("d"), late, ReadLimit::default()).wait().unwrap().entries.len(), 50);
+}
+
+/// The newest offset that can be read from one end of the log to the other, by pages of this size.
+fn read_up_to_damage(read: impl Fn(Offset, ReadLimit) -> Result<Page, StoreError>, entries: usize) -> Offset {
+    let mut at = Offset::START;
+    loop {
+        match read(at, ReadLimit { entries, bytes: u64::MAX }) {
+            Ok(page) => {
+                assert!(page.has_more, "this is not the end: {at}");
+                at = page.entries.last().unwrap().offset;
+            }
+            Err(error) => {
+                assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+                return at;
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_hides_nothing_that_lies_before_it() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    let publish = |name, text: &str| {
+        let content = Content { body: format!("{text:x<1000}").into(), ..draft(name, 0).content };
+        store.append(Draft { content, ..draft(name, 0) }).wait().unwrap().offset
+    };
+    let places: Vec<_> = (0..200)
+        .map(|number| publish(if number % 2 == 0 { "a" } else { "b" }, &format!("number {number:03}")))
+        .collect();
+    store.close().wait().unwrap();
+    drop(store);
+    damage(&path, b"number 120");
+    // A page has three of them, so one or two before this one are hit as well.
+    let hit = places[118].get() - 2..=places[120].get();
+    for entries in [1, 7, 100, 1000] {
+        let store = open(&path);
+        let last = read_up_to_damage(|after, limit| store.tail(after, limit).wait(), entries);
+        assert!(hit.contains(&last.get()), "{last}");
+        let last = read_up_to_damage(|after, limit| store.read(&topic("a"), after, limit).wait(), entries);
+        assert!(hit.contains(&last.get()), "{last}");
+        assert!(matches!(store.status().health, Health::ReadOnly(_)));
+    }
+    let store = open(&path);
+    let first = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait().unwrap();
+    assert!(first.has_more && first.gap.is_none());
+    assert!(matches!(append(&store, "b", 1), Err(StoreError::ReadOnly(_))), "found damage is not written on");
+    // Who has the last of those that are damaged gets what lies behind, in a page of the file that is sound.
+    let behind = (places[120].get()..).map(Offset::new).find(|at| store.tail(*at, ReadLimit::default()).wait().is_ok());
+    let behind = behind.unwrap();
+    let name = if behind.get() % 2 == 1 { "a" } else { "b" };
+    let page = store.read(&topic(name), behind, ReadLimit::default()).wait().unwrap();
+    assert_eq!(page.entries.first().unwrap().offset.get(), behind.get() + 2);
 }
 
 #[test]
