@@ -19,6 +19,7 @@ mod register;
 mod reserve;
 mod schema;
 mod shared;
+mod sum;
 mod writer;
 
 use std::cell::RefCell;

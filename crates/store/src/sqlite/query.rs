@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use stentor_model::{IdMap, Offset, PublicationId, Secret, Topic, WebhookId};
 
 use super::register::{ACTIVE, DENIED};
+use super::sum::{self, Damage};
 use crate::cursor::TopicNumber;
 use crate::{
     Burial, Content, DeadId, DeadPublication, Entry, Freshness, Hub, HubTopic, IDEMPOTENCY_WINDOW, LastOutcome,
@@ -101,6 +102,8 @@ pub(super) fn topic(connection: &Connection, number: TopicNumber) -> rusqlite::R
             let topic = Topic::parse(row.get_ref(1)?.as_str()?).map_err(|_| damaged(1))?;
             Ok(HubTopic { hub, topic })
         })
+        .optional()?
+        .ok_or_else(|| Damage(format!("there is no topic {number}, to which something is said to belong")).into())
 }
 
 /// Topics whose names a reader remembers. When there are more it forgets all of them, which costs one look-up each.
@@ -180,8 +183,11 @@ fn collect(
     Ok(rows.next()?.is_some())
 }
 
-/// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body.
+/// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body, sum.
 fn entry(row: &Row<'_>, at: usize, topic: HubTopic) -> rusqlite::Result<Entry> {
+    if !sum::fits(row, at)? {
+        return Err(Damage::of(number(row, at)?, topic.topic.as_str()).into());
+    }
     Ok(Entry {
         offset: Offset::new(number(row, at)?),
         topic,
@@ -326,19 +332,19 @@ pub(super) fn recipient(
 
 /// Columns of [`dead`].
 pub(super) const DEAD: &str =
-    "SELECT pub, topic, seq, name, at, content_type, extras, body, id, sub, buried, attempts, reason FROM dead";
+    "SELECT pub, topic, seq, name, at, content_type, extras, body, sum, id, sub, buried, attempts, reason FROM dead";
 
 /// A dead publication.
 pub(super) fn dead(row: &Row<'_>, topic: HubTopic) -> rusqlite::Result<DeadPublication> {
     let entry = entry(row, 0, topic)?;
     Ok(DeadPublication {
-        id: DeadId(number(row, 8)?),
-        subscription: WebhookId(number(row, 9)?),
+        id: DeadId(number(row, 9)?),
+        subscription: WebhookId(number(row, 10)?),
         burial: Burial {
             offset: entry.offset,
-            at: Timestamp(number(row, 10)?),
-            attempts: row.get(11)?,
-            reason: row.get_ref(12)?.as_str()?.into(),
+            at: Timestamp(number(row, 11)?),
+            attempts: row.get(12)?,
+            reason: row.get_ref(13)?.as_str()?.into(),
         },
         entry,
     })

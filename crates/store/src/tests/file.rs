@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::sqlite::{Sqlite, backup, check};
 use crate::{
-    Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, Page, ReadLimit, Receipt,
-    Store, StoreError, Subscriptions, Timestamp,
+    Burial, Content, Cursors, DeadPublications, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription,
+    Page, ReadLimit, Receipt, Store, StoreError, Subscriptions, Timestamp,
 };
 use rusqlite::Connection;
 use stentor_model::{Offset, PublicationId, Secret, Topic};
@@ -283,7 +283,7 @@ fn a_sound_store_passes_the_check_while_it_is_open() {
     store.flush().wait().unwrap();
     store.trim(Timestamp(1)).wait().unwrap();
     let report = check(&path).unwrap();
-    assert_eq!((report.faults, report.publications, report.subscriptions, report.version), (vec![], 50, 1, 1));
+    assert_eq!((report.faults, report.publications, report.subscriptions, report.version), (vec![], 50, 1, 2));
 }
 
 #[test]
@@ -399,6 +399,66 @@ fn damage_hides_nothing_that_lies_before_it() {
     let name = if behind.get() % 2 == 1 { "a" } else { "b" };
     let page = store.read(&topic(name), behind, ReadLimit::default()).wait().unwrap();
     assert_eq!(page.entries.first().unwrap().offset.get(), behind.get() + 2);
+}
+
+#[test]
+fn one_octet_that_changed_is_noticed() {
+    let (_folder, path) = folder();
+    let store = sample(&path);
+    let content = Content { body: "amount=1000".into(), ..draft("a", 0).content };
+    let hit = store.append(Draft { content, ..draft("a", 0) }).wait().unwrap().offset;
+    store.close().wait().unwrap();
+    drop(store);
+    let mut octets = fs::read(&path).unwrap();
+    let at = octets.windows(11).position(|window| window == b"amount=1000").unwrap();
+    octets[at + 7] = b'9';
+    fs::write(&path, octets).unwrap();
+    let said = format!("the publication at offset {hit} of a is not the one that was written");
+    assert_eq!(check(&path).unwrap().faults, [said.as_str()]);
+    let store = open(&path);
+    let before = Offset::new(hit.get() - 1);
+    let found = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait().unwrap();
+    assert_eq!((found.entries.last().unwrap().offset, found.has_more), (before, true));
+    let reads = [
+        store.tail(before, ReadLimit::default()).wait().map(drop),
+        store.read(&topic("a"), before, ReadLimit::default()).wait().map(drop),
+        store.newest(&topic("a")).wait().map(drop),
+    ];
+    for read in reads {
+        let refused = read.unwrap_err();
+        assert!(matches!(&refused, StoreError::Corrupt(what) if **what == said), "{refused}");
+    }
+    assert!(matches!(append(&store, "b", 1), Err(StoreError::ReadOnly(_))));
+}
+
+#[test]
+fn every_column_of_a_publication_is_compared() {
+    let check_finds = |damage: &str, expected: &str| {
+        let (_folder, path) = folder();
+        let store = sample(&path);
+        let claim = store.claim(stentor_model::WebhookId(1)).wait().unwrap();
+        let burial = Burial { offset: Offset::new(1), at: Timestamp(1), attempts: 1, reason: "tired".into() };
+        let dead = store.bury(&claim, burial).wait().unwrap();
+        store.close().wait().unwrap();
+        drop(store);
+        assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let faults = check(&path).unwrap().faults;
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{damage}: {faults:?}");
+        let store = open(&path);
+        let is_dead = damage.contains("dead");
+        assert_eq!(matches!(store.dead(dead).wait(), Err(StoreError::Corrupt(_))), is_dead, "{damage}");
+        let read = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait();
+        assert_eq!(!is_dead, read.is_err() || read.is_ok_and(|page| page.has_more), "{damage}");
+    };
+    let log = "the publication at offset 1 of a is not";
+    for damage in ["seq = -1", "name = 7", "at = 2", "content_type = 'text/html'", "extras = x'01'", "body = x'00'"] {
+        check_finds(&format!("UPDATE pub SET {damage} WHERE id = 1"), log);
+        check_finds(&format!("UPDATE dead SET {damage}"), &format!("among the dead publications, {log}"));
+    }
+    check_finds("UPDATE pub SET id = 60 WHERE id = 1", "the publication at offset 60 of a is not");
+    check_finds("UPDATE pub SET topic = 2, seq = 90 WHERE id = 1", "the publication at offset 1 of b is not");
+    check_finds("UPDATE pub SET topic = 9 WHERE id = 1", "the publication at offset 1 of topic 9 is not");
 }
 
 #[test]
