@@ -42,7 +42,7 @@ pub enum StoreError {
     Corrupt(Arc<str>),
     /// Another process has the store open.
     Locked,
-    /// The file is no store of this version or an earlier one; the text says what it is.
+    /// The path leads to no store of this version or an earlier one, or to one of several names; the text says what is there.
     Unfit(Arc<str>),
     /// The store was closed, or its thread has ended.
     Closed,

@@ -238,7 +238,7 @@ pub struct Page {
     /// Publications between the place asked for and the first entry have been cut off: up to this one.
     pub gap: Option<Offset>,
     /// Whether more lay behind the last entry when the store looked. Only the store can tell: a page may be short because the
-    /// next entry is large.
+    /// next entry is large, or damaged.
     pub has_more: bool,
     /// The life of the log that the offsets belong to.
     pub epoch: Epoch,

@@ -24,8 +24,10 @@ use crate::{
 ///   ever exist can be read as well. Otherwise a reader that advanced past it would lose it.
 /// - **Dense topics.** The [`Sequence`](crate::Sequence) of a topic grows by one, across restarts too. Receivers tell gaps
 ///   by it.
-/// - **Pages say whether they are the last.** [`Page::has_more`] is true when the limit kept something back, and only then.
-///   Otherwise a reader would take the end of a page for the end of the log, and wait there.
+/// - **Pages say whether they are the last.** [`Page::has_more`] is true when the limit or damage kept something back, and only
+///   then. Otherwise a reader would take the end of a page for the end of the log, and wait there.
+/// - **Damage hides nothing before it.** A page ends before what cannot be read, and only a read that begins there fails.
+///   Otherwise sound publications would wait behind a damaged one that comes after them.
 /// - **Visible loss.** What was cut shows as [`Page::gap`], and a log that lost its past has another [`Epoch`].
 /// - **No empty topics.** The newest publication of a topic is never cut.
 pub trait Log: Debug + Send + Sync {

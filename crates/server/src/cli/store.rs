@@ -29,7 +29,8 @@ pub(super) fn run(place: &Place, command: &StoreCommand) -> Outcome {
             return Outcome::Misused;
         }
     };
-    if !path.is_file() {
+    // A link that leads nowhere is told apart from a store that has yet to be made.
+    if !path.is_file() && !path.is_symlink() {
         complain(&format!("Error: there is no store {}; a node with a hub creates it when it starts.", path.display()));
         return Outcome::Failed;
     }

@@ -38,8 +38,7 @@ impl Unreadable {
         if let StoreError::Corrupt(_) = error
             && (self.0.len() < UNREADABLE_MAX || self.0.contains_key(&topic))
         {
-            let text = format!("nothing was sent: the store cannot be read here: {error}").into();
-            self.0.insert(topic, LastOutcome { at, status: None, text });
+            self.0.insert(topic, LastOutcome { at, status: None, text: unreadable(error).into() });
         }
     }
 
@@ -47,6 +46,10 @@ impl Unreadable {
     pub(super) fn why(&self, topic: &Topic) -> Option<&LastOutcome> {
         self.0.get(topic)
     }
+}
+
+fn unreadable(error: &StoreError) -> String {
+    format!("nothing was sent: the store cannot be read here: {error}")
 }
 
 /// Tells the machine how an attempt ended when it is dropped: exactly once, whatever becomes of its runner.
@@ -230,6 +233,11 @@ impl Desk {
             Ok(None) => return (Outcome::Missing, None),
             Err(error) => {
                 warn!(hub = self.name(), %error, "a publication cannot be read");
+                if let StoreError::Corrupt(_) = error
+                    && let Ok(Some(target)) = self.target(attempt.webhook).await
+                {
+                    self.keep(&target, None, unreadable(&error));
+                }
                 return (Outcome::NotTried, None);
             }
         };
@@ -285,11 +293,15 @@ impl Desk {
         };
         let text = format!("attempt {} at offset {}: {}", attempt.attempt, attempt.offset, sentence(outcome));
         debug!(hub = self.name(), webhook = %attempt.webhook, "{text}");
-        let noted = LastOutcome { at: Timestamp(self.unix_millis()), status, text: text.into() };
         let target = self.targets.borrow().get(attempt.webhook);
-        if let Some(target) = target
-            && let Err(error) = self.hub.store().note(&target.claim, noted)
-        {
+        if let Some(target) = target {
+            self.keep(&target, status, text);
+        }
+    }
+
+    fn keep(&self, target: &Target, status: Option<u16>, text: String) {
+        let noted = LastOutcome { at: Timestamp(self.unix_millis()), status, text: text.into() };
+        if let Err(error) = self.hub.store().note(&target.claim, noted) {
             debug!(hub = self.name(), %error, "an outcome was not noted");
         }
     }

@@ -33,6 +33,10 @@ use crate::task;
 /// How often cursors are made durable: what a crash repeats at most.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// When they are for the first time; each further pause is twice as long. A node that crashes again and again within its first
+/// second would otherwise repeat the same webhooks in each life, and get no further.
+const FLUSH_PAUSE_FIRST: Duration = Duration::from_millis(50);
+
 /// How often the log is cut, and looked through for who has waited for too long.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -292,8 +296,10 @@ fn tell_handed_out(desks: &Desks, up_to: Offset) {
 
 async fn flush(store: Arc<dyn Store>) {
     let (mut health, mut was_flushed) = (Health::Well, true);
+    let mut pause = FLUSH_PAUSE_FIRST;
     loop {
-        tokio::time::sleep(FLUSH_INTERVAL).await;
+        tokio::time::sleep(pause).await;
+        pause = flush_pause(pause);
         let is_flushed = match store.flush().await {
             Ok(_) => true,
             Err(StoreError::Closed) => return,
@@ -318,6 +324,11 @@ async fn flush(store: Arc<dyn Store>) {
         }
         health = now;
     }
+}
+
+/// The pause after this one.
+fn flush_pause(before: Duration) -> Duration {
+    (before * 2).min(FLUSH_INTERVAL)
 }
 
 async fn trim(store: Arc<dyn Store>, clock: Arc<Clock>) {
@@ -436,6 +447,13 @@ fn answer<T: 'static>(desk: &Rc<Desk>, reply: oneshot::Sender<T>, work: impl Asy
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cursors_are_flushed_early_in_a_life() {
+        let pauses = std::iter::successors(Some(FLUSH_PAUSE_FIRST), |before| Some(flush_pause(*before)));
+        let millis: Vec<_> = pauses.take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [50, 100, 200, 400, 800, 1000, 1000]);
+    }
 
     #[test]
     fn what_is_refused_for_its_age_is_looked_at_soon() {

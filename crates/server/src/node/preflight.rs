@@ -5,6 +5,8 @@ use std::net::ToSocketAddrs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use stentor_store::sqlite;
+
 use super::hubs::function_source;
 use super::tls;
 use crate::config::{
@@ -99,7 +101,7 @@ fn store_path(path: &Path) -> Result<(), String> {
     }
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(format!("{} is no file", path.display())),
-        _ => Ok(()),
+        _ => sqlite::resolve(path).map(drop).map_err(|error| format!("{}: {error}", path.display())),
     }
 }
 
@@ -228,6 +230,8 @@ mod tests {
         check("old", None);
         check("folder", Some("is no file"));
         check("missing/new", Some("directory"));
+        std::os::unix::fs::symlink(dir.path().join("nothing"), dir.path().join("link")).unwrap();
+        check("link", Some("symbolic link"));
     }
 
     #[test]

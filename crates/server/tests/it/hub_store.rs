@@ -49,6 +49,43 @@ async fn who_gets_nothing_is_shown_with_the_reason() {
 }
 
 #[tokio::test]
+async fn what_changed_in_the_file_is_not_sent() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let file = folder.path().join("store.sqlite");
+    let config = hub_in(&file, json!({}));
+    let node = start(&config);
+    subscribe(&node, &receiver, &[]).await;
+    receiver.behave(|_, _| Say::Status(503, String::new()));
+    let texts_sent: Vec<_> = (0..20).map(|number| format!("publication {number:02}: amount=1000")).collect();
+    for text in &texts_sent {
+        publish(&node, text).await;
+    }
+    receiver.posts(1).await;
+    node.running.stop().await;
+    let before = receiver.posts(1).await.len();
+    let octets = std::fs::read(&file).unwrap();
+    let at = octets.windows(14).position(|window| window == b"publication 12").unwrap();
+    let store = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    store.write_all_at(b"9", at as u64 + 23).unwrap();
+    let node = start(&config);
+    receiver.behave(polite);
+    let posts = receiver.posts(before + 12).await;
+    assert_eq!(texts(&posts[before..]), texts_sent[..12], "what lies before the damage arrives");
+    let told = async {
+        loop {
+            let one = subscriptions(&node).await.remove(0);
+            let text = one["last_failure"]["text"].as_str().unwrap_or_default().to_owned();
+            if one["delivery"]["state"] == "reading" && text.contains("damaged") {
+                return text;
+            }
+        }
+    };
+    let said = soon("word of the damage", told).await;
+    assert!(said.contains(&format!("offset 13 of {TOPIC} is not the one that was written")), "{said}");
+    assert_eq!(receiver.posts(before + 12).await.len(), before + 12);
+}
+
+#[tokio::test]
 async fn an_emptied_store_is_not_started_with() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.sqlite");

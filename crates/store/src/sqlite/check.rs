@@ -1,4 +1,4 @@
-//! Whether a file is what this program wrote: SQLite's own check, and what must hold between our tables.
+//! Whether a file is what this program wrote: SQLite's own check, what must hold between our tables, and the checksums.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::fault;
-use super::{birth, schema};
+use super::sum::{self, Damage};
+use super::{birth, path, query, schema};
 use crate::StoreError;
 
 /// Faults that are listed; a file with more is lost anyway.
@@ -75,7 +76,9 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
     let mut report = Report { faults: Vec::new(), version, publications: 0, subscriptions: 0 };
     // One view for all statements.
     let view = connection.unchecked_transaction().map_err(fault)?;
-    let found = integrity(&view, &mut report.faults).and_then(|()| invariants(&view, &mut report));
+    let found = integrity(&view, &mut report.faults)
+        .and_then(|()| invariants(&view, &mut report))
+        .and_then(|()| sums(&view, &mut report));
     if let Err(error) = found {
         // A file that is damaged enough cannot even be checked to the end. That is a finding.
         report.faults.push(error.to_string());
@@ -85,6 +88,7 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
 
 /// A connection that sees a store without locking out its owner.
 pub(super) fn inspect(path: &Path) -> Result<Connection, StoreError> {
+    let path = &path::resolve(path)?;
     birth::judge(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
@@ -123,6 +127,28 @@ fn invariants(view: &Connection, report: &mut Report) -> rusqlite::Result<()> {
             && let Some(row) = rows.next()?
         {
             report.faults.push(meaning.replace("{}", &row.get::<_, i64>(0)?.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Compares every publication with its checksum, dead ones too.
+fn sums(view: &Connection, report: &mut Report) -> rusqlite::Result<()> {
+    if report.version < schema::VERSION_OF_SUMS {
+        return Ok(());
+    }
+    for (sql, place) in [("SELECT * FROM pub", ""), (query::DEAD, "among the dead publications, ")] {
+        let mut statement = view.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while report.faults.len() < FAULTS_MAX
+            && let Some(row) = rows.next()?
+        {
+            if !sum::fits(row, 0)? {
+                let (offset, topic) = (query::number(row, 0)?, query::number(row, 1)?);
+                let name = query::topic(view, topic)
+                    .map_or_else(|_| format!("topic {topic}"), |name| name.topic.as_str().to_owned());
+                report.faults.push(format!("{place}{}", Damage::of(offset, &name)));
+            }
         }
     }
     Ok(())

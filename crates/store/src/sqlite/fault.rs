@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use super::sum::Damage;
 use crate::{Limit, StoreError};
 
 /// The one table from SQLite's errors to ours.
@@ -15,6 +16,9 @@ pub(super) fn fault(error: rusqlite::Error) -> StoreError {
         // was not written by it.
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => StoreError::Corrupt(error.to_string().into()),
         _ => match error {
+            rusqlite::Error::FromSqlConversionFailure(.., source) if source.is::<Damage>() => {
+                StoreError::Corrupt(source.to_string().into())
+            }
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt(error.to_string().into()),

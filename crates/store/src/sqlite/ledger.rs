@@ -14,6 +14,7 @@ use stentor_model::Offset;
 use super::fault::fault;
 use super::schema::{self, Role};
 use super::shared::Shared;
+use super::sum;
 use crate::cursor::TopicNumber;
 use crate::{Draft, Entry, Freshness, HubTopic, Limit, Receipt, Sequence, StoreError};
 
@@ -180,15 +181,19 @@ impl Ledger {
         }
         let id = self.end + 1;
         let content = &draft.content;
-        self.connection.prepare_cached("INSERT INTO pub VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-            id.cast_signed(),
-            topic.cast_signed(),
-            seq.cast_signed(),
-            draft.publication.get().cast_signed(),
-            draft.at.0.cast_signed(),
+        let numbers = [id, topic, seq, draft.publication.get(), draft.at.0].map(u64::cast_signed);
+        let extras = crate::extras::encode(&content.extras);
+        let sum = sum::of(numbers, content.content_type.as_bytes(), extras.as_deref(), &content.body);
+        self.connection.prepare_cached("INSERT INTO pub VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
+            numbers[0],
+            numbers[1],
+            numbers[2],
+            numbers[3],
+            numbers[4],
             &*content.content_type,
-            crate::extras::encode(&content.extras),
+            extras,
             &*content.body,
+            sum,
         ])?;
         let place = self.place(&draft.topic)?;
         (place.last_seq, place.last_pub, place.bytes) = (seq, id, bytes + cost);

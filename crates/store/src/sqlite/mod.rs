@@ -10,6 +10,7 @@ mod command;
 mod cut;
 mod fault;
 mod ledger;
+mod path;
 mod presence;
 mod query;
 mod reader;
@@ -18,6 +19,7 @@ mod register;
 mod reserve;
 mod schema;
 mod shared;
+mod sum;
 mod writer;
 
 use std::cell::RefCell;
@@ -35,6 +37,7 @@ use stentor_model::{Epoch, Offset, WebhookId};
 
 pub use backup::backup;
 pub use check::{Report, check};
+pub use path::resolve;
 
 use birth::Birth;
 use command::{Command, Read, Write};
@@ -68,6 +71,7 @@ const READ_QUEUE_MAX: usize = 4096;
 /// flushes.
 #[derive(Debug)]
 pub struct Sqlite {
+    /// As [`resolve`] gives it.
     path: PathBuf,
     shared: Arc<Shared>,
     /// `None` only while it is dropped.
@@ -84,6 +88,9 @@ impl Sqlite {
     /// # Errors
     /// [`StoreError::Locked`], [`StoreError::Unfit`], or what the file system says.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        // Whoever starts the node next comes by the path as it is written, so that one is watched.
+        let name = path;
+        let path = &resolve(name)?;
         let lock = lock(path)?;
         let birth = Birth::of(path)?;
         let reserve = Reserve::beside(path);
@@ -95,29 +102,29 @@ impl Sqlite {
             other => other?,
         };
         birth.end()?;
-        Self::start(path, ledger, reserve, lock)
+        let presence = Presence::of(name).map_err(io)?;
+        Self::start(ledger, Places { path: path.clone(), presence, reserve }, lock)
     }
 
     /// The connections are opened here and not by their threads, so that whoever opens the store hears of a failure.
-    fn start(path: &Path, ledger: Ledger, reserve: Reserve, lock: File) -> Result<Self, StoreError> {
+    fn start(ledger: Ledger, places: Places, lock: File) -> Result<Self, StoreError> {
+        let path = places.path.clone();
         let shared = Arc::clone(&ledger.shared);
         let (writer, commands) = mpsc::sync_channel(shared.limits.queue_entries_max);
         let (reader, reads) = mpsc::sync_channel(READ_QUEUE_MAX);
         let reads = Arc::new(Mutex::new(reads));
         let mut threads = Vec::new();
         for _ in 0..READERS {
-            let connection = schema::connect(path, Role::Reader)?;
+            let connection = schema::connect(&path, Role::Reader)?;
             let (shared, commands, writer) = (Arc::clone(&shared), Arc::clone(&reads), writer.clone());
             let reader = Reader { connection, names: RefCell::default(), shared, commands, writer };
             threads.push(spawn("store-reader", move || reader.run())?);
         }
-        if reserve.take().is_err_and(|error| matches!(io(error), StoreError::Full(Limit::Disk))) {
+        if places.reserve.take().is_err_and(|error| matches!(io(error), StoreError::Full(Limit::Disk))) {
             shared.set_health(Health::DiskFull);
         }
-        let places = Places { path: path.to_owned(), presence: Presence::of(path).map_err(io)?, reserve };
         let work = Writer::new(ledger, places, commands);
         threads.push(spawn("store-writer", move || work.run())?);
-        let path = path.to_owned();
         Ok(Self { path, shared, writer: Some(writer), reader: Some(reader), threads, _lock: lock })
     }
 
@@ -195,8 +202,8 @@ impl Drop for Sqlite {
     }
 }
 
-/// The lock stands beside the file and not on it: SQLite has locks of its own there, which closing another handle of the same
-/// process would release.
+/// The lock of a path that was resolved. It stands beside the file and not on it: SQLite has locks of its own there, which closing
+/// another handle of the same process would release.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

@@ -18,6 +18,7 @@ pub(super) struct Presence {
 }
 
 impl Presence {
+    /// By the name that a start comes by, which may lead over symbolic links.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), place: place(path)? })
     }

@@ -1,10 +1,11 @@
 //! Reading rows back into what they were.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use stentor_model::{IdMap, Offset, PublicationId, Secret, Topic, WebhookId};
 
 use super::register::{ACTIVE, DENIED};
+use super::sum::{self, Damage};
 use crate::cursor::TopicNumber;
 use crate::{
     Burial, Content, DeadId, DeadPublication, Entry, Freshness, Hub, HubTopic, IDEMPOTENCY_WINDOW, LastOutcome,
@@ -64,9 +65,9 @@ pub(super) fn sequence_at(connection: &Connection, extent: Extent, offset: Offse
     }
     let exact = connection
         .prepare_cached("SELECT seq FROM pub WHERE id = ? AND topic = ?")?
-        .query_row([offset.get().cast_signed(), extent.topic.cast_signed()], |row| number(row, 0))
-        .optional()?;
-    if let Some(exact) = exact {
+        .query_row([offset.get().cast_signed(), extent.topic.cast_signed()], |row| number(row, 0));
+    // Where that row is damaged the index still leads to those behind it, which are all that somebody wants who has it.
+    if let Ok(exact) = exact {
         return Ok(Sequence(exact));
     }
     let mut look = connection.prepare_cached("SELECT id FROM pub WHERE topic = ? AND seq = ?")?;
@@ -101,6 +102,8 @@ pub(super) fn topic(connection: &Connection, number: TopicNumber) -> rusqlite::R
             let topic = Topic::parse(row.get_ref(1)?.as_str()?).map_err(|_| damaged(1))?;
             Ok(HubTopic { hub, topic })
         })
+        .optional()?
+        .ok_or_else(|| Damage(format!("there is no topic {number}, to which something is said to belong")).into())
 }
 
 /// Topics whose names a reader remembers. When there are more it forgets all of them, which costs one look-up each.
@@ -125,35 +128,66 @@ impl Names {
     }
 }
 
-/// The publications that a statement finds, as many as the limit lets in, and whether it kept something back. The columns of
-/// the statement are those of `pub`; it is asked for one row more than are wanted.
+/// What a read of the log found.
+#[derive(Debug, Default)]
+pub(super) struct Stretch {
+    pub(super) entries: Vec<Entry>,
+    /// Whether something was kept back, by the limit or by a fault.
+    pub(super) has_more: bool,
+    /// Why what lies behind the entries cannot be read. Whoever reads on from there is told so; until then this is no failure.
+    pub(super) fault: Option<rusqlite::Error>,
+}
+
+/// The publications that a statement finds, as many as the limit lets in and as can be read. The columns of the statement are
+/// those of `pub`; it is asked for one row more than are wanted.
+///
+/// # Errors
+/// When the first of them cannot be read.
 pub(super) fn entries(
     connection: &Connection,
     sql: &str,
     (at, after): (i64, u64),
     limit: ReadLimit,
     names: &mut Names,
-) -> rusqlite::Result<(Vec<Entry>, bool)> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
+) -> rusqlite::Result<Stretch> {
+    let mut found = Stretch::default();
     let mut statement = connection.prepare_cached(sql)?;
     let rows = i64::try_from(limit.entries.saturating_add(1)).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![at, after.cast_signed(), rows])?;
+    match collect(connection, &mut rows, &mut found.entries, limit, names) {
+        Ok(has_more) => found.has_more = has_more,
+        Err(error) if found.entries.is_empty() => return Err(error),
+        // A row that cannot be read is there all the same.
+        Err(error) => (found.has_more, found.fault) = (true, Some(error)),
+    }
+    Ok(found)
+}
+
+/// Enters what the rows have, up to the limit. Answers whether there is more.
+fn collect(
+    connection: &Connection,
+    rows: &mut Rows<'_>,
+    entries: &mut Vec<Entry>,
+    limit: ReadLimit,
+    names: &mut Names,
+) -> rusqlite::Result<bool> {
+    let mut bytes = 0;
     while entries.is_empty() || entries.len() < limit.entries && bytes < limit.bytes {
-        let Some(row) = rows.next()? else { return Ok((entries, false)) };
+        let Some(row) = rows.next()? else { return Ok(false) };
         bytes += row.get_ref(7)?.as_blob()?.len() as u64;
         if bytes > limit.bytes && !entries.is_empty() {
-            return Ok((entries, true));
+            return Ok(true);
         }
         entries.push(entry(row, 0, names.get(connection, number(row, 1)?)?)?);
     }
-    // A row that cannot be read is there all the same, and whoever wants it is told so.
-    let has_more = !matches!(rows.next(), Ok(None));
-    Ok((entries, has_more))
+    Ok(rows.next()?.is_some())
 }
 
-/// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body.
+/// The publication in the columns from `at` on: id, topic, seq, name, at, content_type, extras, body, sum.
 fn entry(row: &Row<'_>, at: usize, topic: HubTopic) -> rusqlite::Result<Entry> {
+    if !sum::fits(row, at)? {
+        return Err(Damage::of(number(row, at)?, topic.topic.as_str()).into());
+    }
     Ok(Entry {
         offset: Offset::new(number(row, at)?),
         topic,
@@ -298,19 +332,19 @@ pub(super) fn recipient(
 
 /// Columns of [`dead`].
 pub(super) const DEAD: &str =
-    "SELECT pub, topic, seq, name, at, content_type, extras, body, id, sub, buried, attempts, reason FROM dead";
+    "SELECT pub, topic, seq, name, at, content_type, extras, body, sum, id, sub, buried, attempts, reason FROM dead";
 
 /// A dead publication.
 pub(super) fn dead(row: &Row<'_>, topic: HubTopic) -> rusqlite::Result<DeadPublication> {
     let entry = entry(row, 0, topic)?;
     Ok(DeadPublication {
-        id: DeadId(number(row, 8)?),
-        subscription: WebhookId(number(row, 9)?),
+        id: DeadId(number(row, 9)?),
+        subscription: WebhookId(number(row, 10)?),
         burial: Burial {
             offset: entry.offset,
-            at: Timestamp(number(row, 10)?),
-            attempts: row.get(11)?,
-            reason: row.get_ref(12)?.as_str()?.into(),
+            at: Timestamp(number(row, 11)?),
+            attempts: row.get(12)?,
+            reason: row.get_ref(13)?.as_str()?.into(),
         },
         entry,
     })

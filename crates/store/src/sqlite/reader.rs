@@ -90,15 +90,15 @@ impl Reader {
         }
     }
 
-    /// A file that is damaged where it is read must not be written any more.
     fn judged<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
-            let error = fault(error);
-            if matches!(error, StoreError::Corrupt(_)) {
-                self.shared.observe(&error);
-            }
-            error
-        })
+        result.map_err(fault).inspect_err(|error| self.observe(error))
+    }
+
+    /// A file that is damaged where it is read must not be written any more.
+    fn observe(&self, error: &StoreError) {
+        if matches!(error, StoreError::Corrupt(_)) {
+            self.shared.observe(error);
+        }
     }
 
     /// The publications of a topic behind an offset.
@@ -108,13 +108,8 @@ impl Reader {
         let mut page = Page { entries: Vec::new(), gap: None, has_more: false, epoch: self.shared.epoch };
         let Some(extent) = Extent::find(&view, topic)? else { return Ok(page) };
         let passed = query::sequence_at(&view, extent, after)?;
-        (page.entries, page.has_more) = query::entries(
-            &view,
-            "SELECT * FROM pub WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-            (extent.topic.cast_signed(), passed.0),
-            limit,
-            &mut self.names.borrow_mut(),
-        )?;
+        let sql = "SELECT * FROM pub WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        (page.entries, page.has_more) = self.entries(&view, sql, (extent.topic.cast_signed(), passed.0), limit)?;
         page.gap = (after.get() < extent.cut_pub).then_some(Offset::new(extent.cut_pub));
         Ok(page)
     }
@@ -122,13 +117,8 @@ impl Reader {
     /// The publications of all topics behind an offset, in the order of the file itself.
     fn tail(&self, after: Offset, limit: ReadLimit) -> rusqlite::Result<Page> {
         let view = self.connection.unchecked_transaction()?;
-        let (entries, has_more) = query::entries(
-            &view,
-            "SELECT * FROM pub WHERE id > ?2 AND ?1 = 0 ORDER BY id LIMIT ?3",
-            (0, after.get()),
-            limit,
-            &mut self.names.borrow_mut(),
-        )?;
+        let sql = "SELECT * FROM pub WHERE id > ?2 AND ?1 = 0 ORDER BY id LIMIT ?3";
+        let (entries, has_more) = self.entries(&view, sql, (0, after.get()), limit)?;
         // Every number was given, so the ones that are missing were cut.
         let mut expected = after.get();
         let mut gap = None;
@@ -147,8 +137,22 @@ impl Reader {
         let Some(extent) = Extent::find(&view, topic)? else { return Ok(None) };
         let sql = "SELECT * FROM pub WHERE topic = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
         let limit = ReadLimit { entries: 1, bytes: u64::MAX };
-        query::entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit, &mut self.names.borrow_mut())
-            .map(|(mut found, _)| found.pop())
+        self.entries(&view, sql, (extent.topic.cast_signed(), extent.last_seq), limit).map(|(mut found, _)| found.pop())
+    }
+
+    /// What can be read of what a statement finds, and whether there is more. See [`query::entries`].
+    fn entries(
+        &self,
+        view: &Connection,
+        sql: &str,
+        from: (i64, u64),
+        limit: ReadLimit,
+    ) -> rusqlite::Result<(Vec<Entry>, bool)> {
+        let found = query::entries(view, sql, from, limit, &mut self.names.borrow_mut())?;
+        if let Some(error) = found.fault {
+            self.observe(&fault(error));
+        }
+        Ok((found.entries, found.has_more))
     }
 
     /// The subscriptions that a condition finds. What has moved since the latest flush is in memory only, so it is asked first.

@@ -136,8 +136,8 @@ impl Ledger {
         let entered = self
             .connection
             .prepare_cached(
-                "INSERT INTO dead(sub, topic, pub, seq, name, at, content_type, extras, body, buried, attempts, reason)
-                 SELECT ?1, topic, id, seq, name, at, content_type, extras, body, ?3, ?4, ?5 FROM pub WHERE id = ?2
+                "INSERT INTO dead(sub, topic, pub, seq, name, at, content_type, extras, body, buried, attempts, reason, sum)
+                 SELECT ?1, topic, id, seq, name, at, content_type, extras, body, ?3, ?4, ?5, sum FROM pub WHERE id = ?2
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![sub, offset, burial.at.0.cast_signed(), burial.attempts, clipped(&burial.reason)])?;

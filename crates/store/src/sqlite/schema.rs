@@ -18,7 +18,8 @@ const APPLICATION: i64 = 0x5374_656e;
 
 /// From version n to version n + 1, each in one transaction. Steps are only ever added: a step that was released is what some
 /// file went through.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO meta VALUES ('epoch', 0), ('generation', 0);
     CREATE TABLE hub(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -46,12 +47,21 @@ const STEPS: &[&str] = &["
         seq INTEGER NOT NULL, name INTEGER NOT NULL, at INTEGER NOT NULL, content_type TEXT NOT NULL, extras BLOB,
         body BLOB NOT NULL, buried INTEGER NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
         UNIQUE (sub, pub)) STRICT;
-"];
+    ",
+    // Checksums, which `sum` knows. What was written before has none.
+    "
+    ALTER TABLE pub ADD COLUMN sum INTEGER;
+    ALTER TABLE dead ADD COLUMN sum INTEGER;
+    ",
+];
 
 const PAGE_BYTES: u64 = 4096;
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// The first version with checksums.
+pub(super) const VERSION_OF_SUMS: i64 = 2;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +174,61 @@ mod tests {
             connection.query_row("SELECT count(*), y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?))),
             Ok((1, 2))
         );
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_taken_over() {
+        use crate::sqlite::{Sqlite, backup, check};
+        use crate::{Content, Draft, Hub, HubTopic, Limits, Log, ReadLimit, StoreError, Timestamp};
+        use stentor_model::{Offset, PublicationId, Topic};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, []).unwrap();
+        let mut old = connect(&path, Role::Writer(None)).unwrap();
+        migrate_by(&mut old, &STEPS[..1]).unwrap();
+        old.execute_batch(
+            "INSERT INTO hub VALUES (1, 'main'); INSERT INTO topic VALUES (1, 1, 'a');
+             INSERT INTO pub VALUES (1, 1, 1, 11, 1, 'a/b', NULL, x'6f6e65'), (2, 1, 2, 12, 1, 'a/b', NULL, x'74776f');
+             INSERT INTO place VALUES (1, 1, 2, 2, 0, 140);
+             INSERT INTO dead SELECT 1, 1, topic, id, seq, name, at, content_type, extras, body, 1, 1, 'no' FROM pub WHERE id = 1",
+        )
+        .unwrap();
+        drop(old);
+        let copy = folder.path().join("copy.db");
+        backup(&path, &copy).unwrap();
+        for file in [&path, &copy] {
+            let report = check(file).unwrap();
+            assert_eq!((report.faults, report.publications, report.version), (Vec::new(), 2, 1));
+        }
+        let topic = HubTopic { hub: Hub::parse("main").unwrap(), topic: Topic::parse("a").unwrap() };
+        let content = Content { content_type: "a/b".into(), extras: Vec::new(), body: "three".into() };
+        let (publication, at) = (PublicationId::FIRST, Timestamp(1));
+        let store = Sqlite::open(&path, Limits::default()).unwrap();
+        let draft = Draft { topic: topic.clone(), publication, at, content, idempotency: None };
+        assert_eq!(store.append(draft).wait().unwrap().sequence.0, 3);
+        drop(store);
+        let bodies = |store: &Sqlite| {
+            let page = store.read(&topic, Offset::START, ReadLimit::default()).wait().unwrap();
+            let bodies: Vec<_> = page.entries.iter().map(|entry| entry.content.body.to_vec()).collect();
+            (bodies, page.has_more)
+        };
+        let store = Sqlite::open(&path, Limits::default()).unwrap();
+        assert_eq!(bodies(&store), (vec![b"one".to_vec(), b"two".to_vec(), b"three".to_vec()], false));
+        let dead = crate::DeadPublications::dead(&store, crate::DeadId(1)).wait().unwrap().unwrap();
+        assert_eq!((&dead.entry.content.body[..], &*dead.burial.reason), (&b"one"[..], "no"));
+        drop(store);
+        let report = check(&path).unwrap();
+        assert_eq!((report.faults, report.publications, report.version), (Vec::new(), 3, VERSION));
+        // Only what was written since has a checksum.
+        Connection::open(&path).unwrap().execute_batch("UPDATE pub SET body = x'787878' WHERE id = 1").unwrap();
+        assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+        Connection::open(&path).unwrap().execute_batch("UPDATE pub SET body = x'7878787878' WHERE id = 3").unwrap();
+        assert_eq!(check(&path).unwrap().faults.len(), 1);
+        let store = Sqlite::open(&path, Limits::default()).unwrap();
+        assert_eq!(bodies(&store), (vec![b"xxx".to_vec(), b"two".to_vec()], true));
+        let after = store.read(&topic, Offset::new(2), ReadLimit::default()).wait();
+        assert!(matches!(after, Err(StoreError::Corrupt(_))), "{after:?}");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::sqlite::{Sqlite, backup, check};
 use crate::{
-    Content, Cursors, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription, ReadLimit, Receipt, Store,
-    StoreError, Subscriptions, Timestamp,
+    Burial, Content, Cursors, DeadPublications, Draft, Health, Hub, HubTopic, Limit, Limits, Log, NewSubscription,
+    Page, ReadLimit, Receipt, Store, StoreError, Subscriptions, Timestamp,
 };
 use rusqlite::Connection;
 use stentor_model::{Offset, PublicationId, Secret, Topic};
@@ -78,6 +78,63 @@ fn one_process_holds_it() {
     assert!(matches!(Sqlite::open(&path, Limits::default()), Err(StoreError::Locked)));
     drop(store);
     open(&path);
+}
+
+#[test]
+fn another_path_to_it_finds_the_same_lock() {
+    let (folder, path) = folder();
+    let (link, inner) = (folder.path().join("link.db"), folder.path().join("inner"));
+    symlink(folder.path(), &inner).unwrap();
+    symlink("store.db", &link).unwrap();
+    let store = sample(&path);
+    for other in [&link, &inner.join("store.db"), &inner.join("link.db")] {
+        assert!(matches!(Sqlite::open(other, Limits::default()), Err(StoreError::Locked)), "{other:?}");
+        assert_eq!(check(other).unwrap().publications, 50);
+    }
+    drop(store);
+    let store = open(&link);
+    assert!(matches!(Sqlite::open(&path, Limits::default()), Err(StoreError::Locked)));
+    assert_eq!(all(&store), 50);
+    assert!(!folder.path().join("link.db.lock").exists(), "what belongs to the file is named after the file");
+    // Whoever starts next would come to another file.
+    fs::remove_file(&link).unwrap();
+    assert!(matches!(append(&store, "a", 1), Err(StoreError::ReadOnly(_))));
+}
+
+/// What everybody says who is to open the store.
+fn check_unfit(path: &Path, expected: &str) {
+    let copy = path.with_file_name("copy.db");
+    let opened = [Sqlite::open(path, Limits::default()).map(drop), check(path).map(drop), backup(path, &copy)];
+    for refused in opened {
+        let refused = refused.unwrap_err();
+        assert!(matches!(&refused, StoreError::Unfit(said) if said.contains(expected)), "{refused}");
+    }
+    assert!(!copy.exists());
+}
+
+#[test]
+fn a_link_to_nothing_is_no_new_store() {
+    let (folder, path) = folder();
+    let link = folder.path().join("link.db");
+    symlink(&path, &link).unwrap();
+    check_unfit(&link, "symbolic link to a file that is not there");
+    assert!(!path.exists());
+    drop(sample(&path));
+    assert_eq!(all(&open(&link)), 50);
+}
+
+#[test]
+fn a_file_with_two_names_is_refused() {
+    let (folder, path) = folder();
+    let other = folder.path().join("other.db");
+    let store = sample(&path);
+    fs::hard_link(&path, &other).unwrap();
+    check_unfit(&other, "2 names");
+    check_unfit(&path, "2 names");
+    assert!(append(&store, "a", 1).is_ok(), "whoever has it open goes on");
+    drop(store);
+    fs::remove_file(&other).unwrap();
+    assert_eq!(all(&open(&path)), 51);
 }
 
 #[test]
@@ -226,7 +283,7 @@ fn a_sound_store_passes_the_check_while_it_is_open() {
     store.flush().wait().unwrap();
     store.trim(Timestamp(1)).wait().unwrap();
     let report = check(&path).unwrap();
-    assert_eq!((report.faults, report.publications, report.subscriptions, report.version), (vec![], 50, 1, 1));
+    assert_eq!((report.faults, report.publications, report.subscriptions, report.version), (vec![], 50, 1, 2));
 }
 
 #[test]
@@ -289,6 +346,119 @@ fn a_damaged_file_is_read_where_it_can_be_and_not_written() {
     assert_eq!(read("a").unwrap().entries.len(), 1, "reads go on");
     let late = Offset::new(store.end().get() - 50);
     assert_eq!(store.read(&topic("d"), late, ReadLimit::default()).wait().unwrap().entries.len(), 50);
+}
+
+/// The newest offset that can be read from one end of the log to the other, by pages of this size.
+fn read_up_to_damage(read: impl Fn(Offset, ReadLimit) -> Result<Page, StoreError>, entries: usize) -> Offset {
+    let mut at = Offset::START;
+    loop {
+        match read(at, ReadLimit { entries, bytes: u64::MAX }) {
+            Ok(page) => {
+                assert!(page.has_more, "this is not the end: {at}");
+                at = page.entries.last().unwrap().offset;
+            }
+            Err(error) => {
+                assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+                return at;
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_hides_nothing_that_lies_before_it() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    let publish = |name, text: &str| {
+        let content = Content { body: format!("{text:x<1000}").into(), ..draft(name, 0).content };
+        store.append(Draft { content, ..draft(name, 0) }).wait().unwrap().offset
+    };
+    let places: Vec<_> = (0..200)
+        .map(|number| publish(if number % 2 == 0 { "a" } else { "b" }, &format!("number {number:03}")))
+        .collect();
+    store.close().wait().unwrap();
+    drop(store);
+    damage(&path, b"number 120");
+    // A page has three of them, so one or two before this one are hit as well.
+    let hit = places[118].get() - 2..=places[120].get();
+    for entries in [1, 7, 100, 1000] {
+        let store = open(&path);
+        let last = read_up_to_damage(|after, limit| store.tail(after, limit).wait(), entries);
+        assert!(hit.contains(&last.get()), "{last}");
+        let last = read_up_to_damage(|after, limit| store.read(&topic("a"), after, limit).wait(), entries);
+        assert!(hit.contains(&last.get()), "{last}");
+        assert!(matches!(store.status().health, Health::ReadOnly(_)));
+    }
+    let store = open(&path);
+    let first = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait().unwrap();
+    assert!(first.has_more && first.gap.is_none());
+    assert!(matches!(append(&store, "b", 1), Err(StoreError::ReadOnly(_))), "found damage is not written on");
+    // Who has the last of those that are damaged gets what lies behind, in a page of the file that is sound.
+    let behind = (places[120].get()..).map(Offset::new).find(|at| store.tail(*at, ReadLimit::default()).wait().is_ok());
+    let behind = behind.unwrap();
+    let name = if behind.get() % 2 == 1 { "a" } else { "b" };
+    let page = store.read(&topic(name), behind, ReadLimit::default()).wait().unwrap();
+    assert_eq!(page.entries.first().unwrap().offset.get(), behind.get() + 2);
+}
+
+#[test]
+fn one_octet_that_changed_is_noticed() {
+    let (_folder, path) = folder();
+    let store = sample(&path);
+    let content = Content { body: "amount=1000".into(), ..draft("a", 0).content };
+    let hit = store.append(Draft { content, ..draft("a", 0) }).wait().unwrap().offset;
+    store.close().wait().unwrap();
+    drop(store);
+    let mut octets = fs::read(&path).unwrap();
+    let at = octets.windows(11).position(|window| window == b"amount=1000").unwrap();
+    octets[at + 7] = b'9';
+    fs::write(&path, octets).unwrap();
+    let said = format!("the publication at offset {hit} of a is not the one that was written");
+    assert_eq!(check(&path).unwrap().faults, [said.as_str()]);
+    let store = open(&path);
+    let before = Offset::new(hit.get() - 1);
+    let found = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait().unwrap();
+    assert_eq!((found.entries.last().unwrap().offset, found.has_more), (before, true));
+    let reads = [
+        store.tail(before, ReadLimit::default()).wait().map(drop),
+        store.read(&topic("a"), before, ReadLimit::default()).wait().map(drop),
+        store.newest(&topic("a")).wait().map(drop),
+    ];
+    for read in reads {
+        let refused = read.unwrap_err();
+        assert!(matches!(&refused, StoreError::Corrupt(what) if **what == said), "{refused}");
+    }
+    assert!(matches!(append(&store, "b", 1), Err(StoreError::ReadOnly(_))));
+}
+
+#[test]
+fn every_column_of_a_publication_is_compared() {
+    let check_finds = |damage: &str, expected: &str| {
+        let (_folder, path) = folder();
+        let store = sample(&path);
+        let claim = store.claim(stentor_model::WebhookId(1)).wait().unwrap();
+        let burial = Burial { offset: Offset::new(1), at: Timestamp(1), attempts: 1, reason: "tired".into() };
+        let dead = store.bury(&claim, burial).wait().unwrap();
+        store.close().wait().unwrap();
+        drop(store);
+        assert_eq!(check(&path).unwrap().faults, Vec::<String>::new());
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let faults = check(&path).unwrap().faults;
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{damage}: {faults:?}");
+        let store = open(&path);
+        let is_dead = damage.contains("dead");
+        assert_eq!(matches!(store.dead(dead).wait(), Err(StoreError::Corrupt(_))), is_dead, "{damage}");
+        let read = store.tail(Offset::START, ReadLimit { entries: 1000, bytes: u64::MAX }).wait();
+        assert_eq!(!is_dead, read.is_err() || read.is_ok_and(|page| page.has_more), "{damage}");
+    };
+    let log = "the publication at offset 1 of a is not";
+    for damage in ["seq = -1", "name = 7", "at = 2", "content_type = 'text/html'", "extras = x'01'", "body = x'00'"] {
+        check_finds(&format!("UPDATE pub SET {damage} WHERE id = 1"), log);
+        check_finds(&format!("UPDATE dead SET {damage}"), &format!("among the dead publications, {log}"));
+    }
+    check_finds("UPDATE pub SET id = 60 WHERE id = 1", "the publication at offset 60 of a is not");
+    check_finds("UPDATE pub SET topic = 2, seq = 90 WHERE id = 1", "the publication at offset 1 of b is not");
+    check_finds("UPDATE pub SET topic = 9 WHERE id = 1", "the publication at offset 1 of topic 9 is not");
 }
 
 #[test]
