@@ -271,7 +271,8 @@ mod tests {
             usize::try_from((dice >> 33) % sides).unwrap()
         };
         let mut line = Line::new(12);
-        let (mut waiting, mut under_way): (Vec<(Arc<str>, Turn)>, Vec<Arc<str>>) = (Vec::new(), Vec::new());
+        let mut waiting: Vec<(Arc<str>, Turn)> = Vec::new();
+        let mut under_way: Vec<Arc<str>> = Vec::new();
         for round in 0..20_000 {
             match roll(4) {
                 0 | 1 if waiting.len() < 60 => {
