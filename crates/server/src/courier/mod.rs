@@ -83,10 +83,10 @@ impl std::fmt::Debug for Courier {
 }
 
 impl Courier {
-    /// A courier that asks the system for addresses, with all others of this thread.
+    /// A courier that asks the system for addresses, on threads of its own.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self::with_resolver(options, Box::new(SystemResolver::of_this_thread()))
+        Self::with_resolver(options, Box::new(SystemResolver::default()))
     }
 
     /// A courier that asks somebody else for addresses.

@@ -24,7 +24,7 @@ use super::door::{Hub, Options};
 use super::ping::Pings;
 use super::target::Targets;
 use crate::clock::Clock;
-use crate::courier::{self, Courier};
+use crate::courier::{self, Courier, SystemResolver};
 use crate::fanout::shard::Shard;
 use crate::task;
 
@@ -89,18 +89,20 @@ impl Desk {
         outlet: Option<Outlet>,
         shard: Rc<Shard>,
         clock: Arc<Clock>,
+        names: &SystemResolver,
         dice: u64,
     ) -> Rc<Self> {
         let websub = &options.websub;
         let courier = |guard: &stentor_websub::guard::Guard| {
-            Courier::new(courier::Options {
+            let options = courier::Options {
                 guard: guard.clone(),
                 connect_timeout: options.connect_timeout,
                 user_agent: headers::user_agent(env!("CARGO_PKG_VERSION"), &websub.hub_url),
                 roots: Arc::clone(&options.roots),
                 idle_timeout: IDLE_TIMEOUT,
                 idle_per_host_max: options.delivery.in_flight_per_host_max,
-            })
+            };
+            Courier::with_resolver(options, Box::new(names.clone()))
         };
         let everywhere = stentor_websub::guard::Guard {
             allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("all addresses are a network")).into(),

@@ -26,6 +26,7 @@ use super::desk::Desk;
 use super::door::{Command, Hub, Options};
 use super::{clerk, ping};
 use crate::clock::Clock;
+use crate::courier::SystemResolver;
 use crate::fanout::shard::Shard;
 use crate::meter::Meters;
 use crate::task;
@@ -181,6 +182,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
     let Seat { hubs, store, start, meters, clock } = seat;
     let shard = Shard::new(meters, Arc::clone(&clock), dice());
     task::spawn(&shard, Rc::clone(&shard).flush_turns());
+    let names = SystemResolver::default();
     let mut desks = Desks::default();
     for (hub, mut options, commands) in hubs {
         let name = hub.name().clone();
@@ -190,7 +192,7 @@ async fn work(seat: Seat, mut stopped: watch::Receiver<bool>) {
                 (Some(Outlet { realm, identity, rules, told: RefCell::default() }), Some(crossers))
             }
         };
-        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), dice());
+        let desk = Desk::new(hub, options, outlet, Rc::clone(&shard), Arc::clone(&clock), &names, dice());
         if let Some(crossers) = crossers {
             task::spawn(&shard, bridge::receive(Rc::clone(&desk), crossers));
         }

@@ -8,11 +8,10 @@ mod calls;
 mod known;
 mod line;
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use self::calls::Calls;
 
@@ -29,26 +28,17 @@ pub trait Resolve {
 }
 
 /// Asks the system, whose call blocks, on threads of its own. Nobody waits for them when the node goes down.
+///
+/// Clones share the threads: the places for names that nobody answers for are few, and there is one resolver for all hubs of
+/// a node.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
     calls: Arc<Calls>,
 }
 
-thread_local! {
-    /// What the couriers of this thread share. It ends with the last of them.
-    static CALLS: RefCell<Weak<Calls>> = const { RefCell::new(Weak::new()) };
-}
-
-impl SystemResolver {
-    /// The one of all couriers on this thread: the places for names that nobody answers for are few, and all hubs of a node
-    /// live on one thread.
-    #[must_use]
-    pub fn of_this_thread() -> Self {
-        CALLS.with_borrow_mut(|shared| {
-            let calls = shared.upgrade().unwrap_or_else(|| Arc::new(Calls::new(Box::new(ask))));
-            *shared = Arc::downgrade(&calls);
-            Self { calls }
-        })
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self { calls: Arc::new(Calls::new(Box::new(ask))) }
     }
 }
 
@@ -68,18 +58,11 @@ impl Resolve for SystemResolver {
 mod tests {
     use super::*;
 
-    #[test]
-    fn couriers_of_a_thread_share_their_calls() {
-        let (one, other) = (SystemResolver::of_this_thread(), SystemResolver::of_this_thread());
-        assert!(Arc::ptr_eq(&one.calls, &other.calls));
-        let elsewhere = std::thread::spawn(SystemResolver::of_this_thread).join().unwrap();
-        assert!(!Arc::ptr_eq(&one.calls, &elsewhere.calls));
-    }
-
     #[tokio::test]
     async fn the_system_knows_this_machine() {
-        let found = SystemResolver::of_this_thread().resolve("localhost").await.unwrap();
+        let resolver = SystemResolver::default();
+        let found = resolver.resolve("localhost").await.unwrap();
         assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty(), "{found:?}");
-        assert!(SystemResolver::of_this_thread().resolve("no\0name").await.is_err());
+        assert!(resolver.resolve("no\0name").await.is_err());
     }
 }
