@@ -127,6 +127,11 @@ fn decoder(out: &Path) -> io::Result<()> {
         ("bomb", 0x12, frame::masked_deflated(Opcode::Text, &bomb, KEY).to_vec()),
         ("bomb-small-limit", 0x22, frame::masked_deflated(Opcode::Text, &bomb, KEY).to_vec()),
         ("too-big", 0x20, masked(Opcode::Binary, &[1; 100])),
+        (
+            "deflated-too-big-and-broken",
+            0x2a,
+            b"\xc1\x8b\x01\x02\x04\xf3J\0\0\0\x1aD\x04\xa7D\x0c\0\0\0\xf3\0\x01\0\x03".to_vec(),
+        ),
     ];
     for (name, rules, frames) in seeds {
         put(out, "websocket_decoder", name, &[&[*rules, 3], &**frames].concat())?;
