@@ -114,6 +114,8 @@ pub enum Event {
         webhook: WebhookId,
         /// The publication.
         offset: Offset,
+        /// What was given up: it in its turn, or once more.
+        errand: Errand,
     },
     /// The other answer to [`Action::Bury`]: the store could not.
     BuryFailed {
@@ -121,13 +123,17 @@ pub enum Event {
         webhook: WebhookId,
         /// The publication.
         offset: Offset,
+        /// What was given up: it in its turn, or once more.
+        errand: Errand,
     },
-    /// An operator wants a dead publication sent once more.
+    /// An operator wants a dead publication sent once more. It goes beside those in order, which do not wait for it.
     Replay {
         /// The subscription.
         webhook: WebhookId,
         /// The publication.
         offset: Offset,
+        /// Attempts in all before it is given up again, whatever its subscription has now: a replay never goes on for ever.
+        attempts_max: NonZeroU32,
     },
     /// Nothing but that time went by.
     Tick,
@@ -258,6 +264,8 @@ pub enum Action {
         topic: Topic,
         /// Its place.
         offset: Offset,
+        /// In its turn or once more, for the answer. After a crash both can be asked for the same publication.
+        errand: Errand,
         /// How often it was tried.
         attempts: u32,
         /// How the last attempt ended.

@@ -47,6 +47,7 @@ mod event;
 mod host;
 mod list;
 mod options;
+mod replays;
 mod retry;
 mod slab;
 mod timer;

@@ -8,6 +8,8 @@ use std::collections::BinaryHeap;
 pub(crate) enum Alarm {
     /// The retry of this subscription.
     Retry(u32),
+    /// The next attempt of a replay to this subscription.
+    Replay(u32),
     /// The probe of this host.
     Probe(u32),
 }

@@ -7,19 +7,28 @@ use stentor_model::{Offset, WebhookId};
 use crate::event::{Errand, Outcome};
 use crate::list::{Linked, Links};
 
-/// The publication at the head of a subscription's line.
+/// The publication at the head of one of a subscription's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) offset: Offset,
     /// Failed attempts so far.
     pub(crate) failures: u32,
     pub(crate) errand: Errand,
+    /// The receiver asked for patience (`Retry-After`) when it answered last.
+    pub(crate) is_patient: bool,
 }
 
 impl Head {
     pub(crate) fn new(offset: Offset, errand: Errand) -> Self {
-        Self { offset, failures: 0, errand }
+        Self { offset, failures: 0, errand, is_patient: false }
     }
+}
+
+/// A publication that waits for the time of its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    pub(crate) head: Head,
+    pub(crate) until: u64,
 }
 
 /// What a subscription waits for. Its one pair of links belongs to the list that the state names.
@@ -34,8 +43,8 @@ pub(crate) enum State {
     /// For the outcome of this flight, which holds the head.
     Flight(u32),
     /// For a time.
-    Backoff { head: Head, until: u64 },
-    /// For the record that the head is given up.
+    Backoff(Backoff),
+    /// For the record that the head, a publication in order, is given up.
     Burial { head: Head, last: Outcome },
 }
 
@@ -51,6 +60,8 @@ pub(crate) struct Webhook {
     pub(crate) lease_end: u32,
     /// The time under which the lease stands in the table of leases: never later than `lease_end`.
     pub(crate) lease_mark: u32,
+    /// Its entry in the table of replays, or [`NONE`](crate::slab::NONE).
+    pub(crate) replays: u32,
     pub(crate) attempts_max: Option<NonZeroU32>,
     pub(crate) last: Option<Outcome>,
     /// Seconds since 1970.

@@ -20,8 +20,8 @@ pub(crate) struct Disk {
     /// The durable publications of each topic.
     pub(crate) logs: Vec<Vec<u64>>,
     pub(crate) rows: BTreeMap<u64, Row>,
-    /// Given up, by subscription and place.
-    pub(crate) dead: BTreeSet<(u64, u64)>,
+    /// Given up, by subscription and place, after so many attempts.
+    pub(crate) dead: BTreeMap<(u64, u64), u32>,
     /// Octets of each publication.
     octets: BTreeMap<u64, u64>,
     /// Publications whose body the log has lost.

@@ -11,6 +11,18 @@ use crate::disk::Disk;
 /// A broken promise.
 pub(crate) type Verdict = Result<(), String>;
 
+/// What became of the head of one of a subscription's two lines.
+#[derive(Debug, Default)]
+struct Trial {
+    failures: u32,
+    /// No attempt before this time.
+    not_before: u64,
+    /// From this time on it is due, however the dice fell.
+    due_at: u64,
+    /// What is asked to be recorded as dead.
+    burial: Option<u64>,
+}
+
 /// What one life of the node may know of a subscription.
 #[derive(Debug)]
 struct Course {
@@ -21,19 +33,22 @@ struct Course {
     lease_end: u64,
     attempts_max: u32,
     flight: Option<(AttemptKey, u64, Errand)>,
-    /// Failures of the publication at the head.
-    failures: u32,
-    /// No attempt before this time.
-    not_before: u64,
+    in_order: Trial,
+    replay: Trial,
+    /// The replay that was tried last.
+    replay_head: u64,
+    /// When the last attempt ended, and what it was for.
+    last: Option<(u64, Errand)>,
+    /// The receiver asked for patience until this time.
+    pause: u64,
     /// What may now be said to be done, by success or record.
     settled: Option<(u64, Errand)>,
-    /// What is asked to be recorded as dead.
-    burial: Option<(u64, Errand)>,
     /// The last that the receiver took in this life.
     received: u64,
     /// The receiver answered 410.
     is_gone: bool,
-    replays: BTreeSet<u64>,
+    /// What may be sent once more, and how often it may be tried.
+    replays: BTreeMap<u64, u32>,
 }
 
 /// What all lives together did for a subscription.
@@ -80,6 +95,32 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+impl Course {
+    fn trial(&mut self, errand: Errand) -> &mut Trial {
+        match errand {
+            Errand::InOrder => &mut self.in_order,
+            Errand::Replay => &mut self.replay,
+        }
+    }
+
+    /// Whether this replay is the next one and goes before nothing in order for longer than an attempt; how often it may
+    /// be tried.
+    fn may_replay(&mut self, webhook: u64, offset: u64) -> Result<u32, String> {
+        let attempts_max = self.replays.get(&offset).copied();
+        let attempts_max = attempts_max.ok_or_else(|| format!("a replay of {offset} that nobody asked for"))?;
+        ensure(self.replay.failures == 0 || self.replay_head == offset, || {
+            format!("{webhook} is sent {offset} again while {} has attempts left", self.replay_head)
+        })?;
+        self.replay_head = offset;
+        let due_at = self.in_order.due_at.max(self.pause);
+        let is_held = |(ended_at, errand)| errand == Errand::Replay && ended_at >= due_at;
+        ensure(self.in_order.failures == 0 || !self.last.is_some_and(is_held), || {
+            format!("a replay to {webhook} after another one, and what is in order was due at {due_at}")
+        })?;
+        Ok(attempts_max)
+    }
+}
+
 impl Oracle {
     pub(crate) fn new(options: Options) -> Self {
         let (courses, records, lines) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -109,13 +150,15 @@ impl Oracle {
                 lease_end: row.lease_end,
                 attempts_max: row.attempts_max,
                 flight: None,
-                failures: 0,
-                not_before: 0,
+                in_order: Trial::default(),
+                replay: Trial::default(),
+                replay_head: 0,
+                last: None,
+                pause: 0,
                 settled: None,
-                burial: None,
                 received: 0,
                 is_gone: false,
-                replays: BTreeSet::new(),
+                replays: BTreeMap::new(),
             },
         );
     }
@@ -149,10 +192,22 @@ impl Oracle {
         self.flights.clear();
     }
 
-    pub(crate) fn replay_asked(&mut self, webhook: u64, offset: u64) {
+    pub(crate) fn replay_asked(&mut self, webhook: u64, offset: u64, attempts_max: u32) {
         if let Some(course) = self.courses.get_mut(&webhook) {
-            course.replays.insert(offset);
+            course.replays.entry(offset).or_insert(attempts_max);
         }
+    }
+
+    pub(crate) fn replay_ended(&mut self, webhook: u64, offset: u64) {
+        if let Some(course) = self.courses.get_mut(&webhook) {
+            course.replays.remove(&offset);
+        }
+    }
+
+    /// When what is in order is due at the latest, for each subscription.
+    pub(crate) fn in_order_due(&self) -> impl Iterator<Item = (u64, Duration)> {
+        let due = |course: &Course| Duration::from_millis(course.in_order.due_at.max(course.pause));
+        self.courses.iter().map(move |(&webhook, course)| (webhook, due(course)))
     }
 
     pub(crate) fn posted(&mut self, attempt: &Attempt, disk: &Disk, elapsed: u64, unix: u64) -> Verdict {
@@ -162,27 +217,30 @@ impl Oracle {
         };
         ensure(course.flight.is_none(), || format!("two requests of {webhook} on their way"))?;
         ensure(course.lease_end > unix / 1000, || format!("a request for {webhook} after its lease"))?;
-        ensure(elapsed >= course.not_before, || {
-            format!("{webhook} tried at {elapsed}, not before {} was due", course.not_before)
+        ensure(elapsed >= course.pause, || {
+            format!("{webhook} tried at {elapsed}, its receiver asked for patience until {}", course.pause)
         })?;
-        ensure(course.burial.is_none(), || format!("{webhook} goes on before its record is written"))?;
         ensure(course.settled.is_none(), || format!("{webhook} goes on before its cursor"))?;
-        match attempt.errand {
+        let attempts_max = match attempt.errand {
             Errand::InOrder => {
                 let next = disk.after(course.topic, course.cursor).first().copied();
                 ensure(next == Some(offset), || {
                     format!("{webhook} at {} gets {offset}, the next is {next:?}", course.cursor)
                 })?;
+                course.attempts_max
             }
-            Errand::Replay => {
-                ensure(course.replays.contains(&offset), || format!("a replay of {offset} that nobody asked for"))?;
-            }
-        }
-        ensure(attempt.attempt == course.failures + 1, || {
-            format!("{webhook} {offset}: attempt {} after {} failures", attempt.attempt, course.failures)
+            Errand::Replay => course.may_replay(webhook, offset)?,
+        };
+        let trial = course.trial(attempt.errand);
+        ensure(trial.burial.is_none(), || format!("{webhook} goes on before its record is written"))?;
+        ensure(elapsed >= trial.not_before, || {
+            format!("{webhook} tried at {elapsed}, not before {} was due", trial.not_before)
         })?;
-        ensure(course.attempts_max == 0 || attempt.attempt <= course.attempts_max, || {
-            format!("{webhook} {offset}: attempt {} of {}", attempt.attempt, course.attempts_max)
+        ensure(attempt.attempt == trial.failures + 1, || {
+            format!("{webhook} {offset}: attempt {} after {} failures", attempt.attempt, trial.failures)
+        })?;
+        ensure(attempts_max == 0 || attempt.attempt <= attempts_max, || {
+            format!("{webhook} {offset}: attempt {} of {attempts_max}", attempt.attempt)
         })?;
         course.flight = Some((attempt.key, offset, attempt.errand));
         let host = course.host;
@@ -235,11 +293,6 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether this attempt is the one that the subscription waits for.
-    pub(crate) fn awaits(&self, webhook: u64, key: AttemptKey) -> bool {
-        self.courses.get(&webhook).and_then(|course| course.flight).is_some_and(|(flying, ..)| flying == key)
-    }
-
     /// The machine is told how an attempt ended.
     pub(crate) fn attempted(
         &mut self,
@@ -255,22 +308,33 @@ impl Oracle {
         let options = &self.options;
         let Some(course) = self.courses.get_mut(&webhook) else { return };
         let Some((_, offset, errand)) = course.flight.take_if(|(flying, ..)| *flying == key) else { return };
+        course.last = Some((elapsed, errand));
+        let attempts_max = match errand {
+            Errand::InOrder => course.attempts_max,
+            Errand::Replay => course.replays.get(&offset).copied().unwrap_or_default(),
+        };
+        let trial = course.trial(errand);
         match outcome {
             Outcome::Answered(200..=299) => {
+                *trial = Trial::default();
                 course.settled = Some((offset, errand));
-                course.failures = 0;
-                course.not_before = 0;
             }
             Outcome::Answered(410) => course.is_gone = true,
-            Outcome::NotTried => course.not_before = elapsed + millis(options.store_retry_delay),
-            Outcome::Missing => course.burial = Some((offset, errand)),
+            Outcome::NotTried => {
+                trial.not_before = elapsed + millis(options.store_retry_delay);
+                trial.due_at = trial.not_before;
+            }
+            Outcome::Missing => trial.burial = Some(offset),
             Outcome::Answered(_) | Outcome::NotSent(_) | Outcome::NoAnswer(_) => {
-                course.failures += 1;
-                if course.failures == course.attempts_max {
-                    course.burial = Some((offset, errand));
-                }
+                trial.failures += 1;
                 let asked = retry_after.unwrap_or_default().min(options.retry_after_max);
-                course.not_before = elapsed + millis(asked.max(options.retry_delay_min));
+                trial.not_before = elapsed + millis(asked.max(options.retry_delay_min));
+                trial.due_at = elapsed + millis(asked.max(options.retry_delay_min).max(options.retry_delay_max));
+                if trial.failures == attempts_max {
+                    trial.burial = Some(offset);
+                } else {
+                    course.pause = course.pause.max(elapsed + millis(asked));
+                }
             }
         }
     }
@@ -319,9 +383,9 @@ impl Oracle {
         })
     }
 
-    pub(crate) fn burial_asked(&mut self, webhook: u64, offset: u64) -> Verdict {
-        let burial = self.courses.get(&webhook).and_then(|course| course.burial);
-        ensure(burial.is_some_and(|(place, _)| place == offset), || {
+    pub(crate) fn burial_asked(&mut self, webhook: u64, offset: u64, errand: Errand) -> Verdict {
+        let is_over = |course: &mut Course| course.trial(errand).burial == Some(offset);
+        ensure(self.courses.get_mut(&webhook).is_some_and(is_over), || {
             format!("{webhook} gives {offset} up, which has attempts left")
         })
     }
@@ -334,15 +398,13 @@ impl Oracle {
     }
 
     /// The machine is told that a record of giving up is durable.
-    pub(crate) fn buried(&mut self, webhook: u64, offset: u64) {
-        if let Some(course) = self.courses.get_mut(&webhook)
-            && let Some((_, errand)) = course.burial.take_if(|(place, _)| *place == offset)
-        {
-            (course.failures, course.not_before) = (0, 0);
-            if errand == Errand::InOrder {
-                course.settled = Some((offset, errand));
-            } else {
-                course.replays.remove(&offset);
+    pub(crate) fn buried(&mut self, webhook: u64, offset: u64, errand: Errand) {
+        let Some(course) = self.courses.get_mut(&webhook) else { return };
+        if course.trial(errand).burial == Some(offset) {
+            *course.trial(errand) = Trial::default();
+            match errand {
+                Errand::InOrder => course.settled = Some((offset, errand)),
+                Errand::Replay => drop(course.replays.remove(&offset)),
             }
         }
     }

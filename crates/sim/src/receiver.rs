@@ -66,6 +66,15 @@ impl Fate {
         }
     }
 
+    /// The same, but what was to be accepted is refused.
+    pub(crate) fn refused(self) -> Self {
+        let outcome = match self.outcome {
+            Outcome::Answered(200..=299) => Outcome::Answered(500),
+            outcome => outcome,
+        };
+        Self { outcome, is_accepted: false, ..self }
+    }
+
     fn odd(dice: &mut Rng) -> Self {
         let soon = dice.u64(1..200);
         match dice.u8(0..16) {

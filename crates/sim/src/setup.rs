@@ -1,6 +1,7 @@
 //! What kind of world a seed makes. Each world has some faults and lacks others: rare things meet more often when not
 //! everything happens at once.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -33,6 +34,10 @@ pub enum Sabotage {
     FastClock,
     /// A record of giving up is confirmed and not written.
     UnwrittenRecord,
+    /// A replay goes on until it arrives.
+    EndlessReplay,
+    /// Nothing is read while a replay waits.
+    HeldByReplay,
 }
 
 impl Sabotage {
@@ -47,6 +52,9 @@ impl Sabotage {
                 Some(Event::Attempted { key, outcome: Outcome::Answered(200), retry_after })
             }
             (Self::LostRemoval, Event::Removed { .. }) => None,
+            (Self::EndlessReplay, Event::Replay { webhook, offset, .. }) => {
+                Some(Event::Replay { webhook, offset, attempts_max: NonZeroU32::MAX })
+            }
             (_, event) => Some(event),
         }
     }
@@ -76,6 +84,8 @@ pub(crate) struct Setup {
     /// Seconds of the shortest lease.
     pub(crate) lease_min: u64,
     pub(crate) flush_every: u64,
+    /// Receivers refuse whatever is sent once more, and it has attempts without end: nothing else may wait for it.
+    pub(crate) refuses_replays: bool,
 }
 
 impl Setup {
@@ -115,6 +125,7 @@ impl Setup {
             odd_percent: dice.u32(0..60),
             lease_min: dice.u64(1..400),
             flush_every: dice.u64(500..10_000),
+            refuses_replays: dice.u8(0..3) == 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stentor_delivery::{Attempt, AttemptKey, EndReason, Engine, Event, FetchKey, Now, Outcome, StateView};
+use stentor_delivery::{Attempt, AttemptKey, EndReason, Engine, Errand, Event, FetchKey, Now, Outcome, StateView};
 use stentor_model::{Topic, WebhookId};
 
 use crate::disk::Disk;
@@ -83,6 +83,8 @@ enum Happening {
     Fault,
     Flush,
     Restart,
+    /// An operator wants everything dead once more, and publishers go on.
+    Resume,
     /// The store looks into the log.
     Read {
         life: u64,
@@ -116,6 +118,8 @@ enum Happening {
         life: u64,
         webhook: u64,
         offset: u64,
+        errand: Errand,
+        attempts: u32,
     },
     /// The shell removes an ended subscription.
     EndRow {
@@ -226,6 +230,7 @@ impl<'t> World<'t> {
             matches!(happening, Happening::Flush | Happening::Publish | Happening::Act | Happening::Fault)
         };
         self.queue.values().all(periodic)
+            && (engine.gauges().replays == 0 || self.setup.refuses_replays)
             && self
                 .homes
                 .keys()
@@ -321,6 +326,7 @@ impl<'t> World<'t> {
         if kept != waiting {
             return Err(format!("the content of {kept} replays is kept, and {waiting} are to come"));
         }
+        self.check_backoffs()?;
         self.oracle.ticked(self.unix())
     }
 }

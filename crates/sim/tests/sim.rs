@@ -32,6 +32,8 @@ fn every_sabotage_is_noticed() {
     check(Sabotage::LostRemoval, 50, "not subscribed");
     check(Sabotage::FastClock, 50, "was due");
     check(Sabotage::UnwrittenRecord, 50, "and never");
+    check(Sabotage::EndlessReplay, 5, "before its record");
+    check(Sabotage::HeldByReplay, 5, "no rest");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the outcome of an attempt means: for the cursor, for the next attempt, for the host.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use stentor_model::{Offset, WebhookId};
@@ -7,10 +8,11 @@ use stentor_model::{Offset, WebhookId};
 use crate::engine::{Engine, Rest};
 use crate::event::{Action, AttemptKey, EndReason, Errand, Outcome};
 use crate::host::Breaker;
+use crate::replays::Kept;
 use crate::retry;
 use crate::slab::NONE;
 use crate::timer::Alarm;
-use crate::webhook::{Head, State};
+use crate::webhook::{Backoff, Head, State};
 
 impl Engine {
     pub(super) fn attempted(
@@ -45,70 +47,95 @@ impl Engine {
         }
         // From here on it stands in no list, as `remove` must know.
         webhook.state = State::Burial { head, last: outcome };
+        let index = webhook.replays;
+        if index != NONE {
+            self.replays[index].turn = match head.errand {
+                Errand::InOrder => Errand::Replay,
+                Errand::Replay => Errand::InOrder,
+            };
+        }
         match outcome {
             Outcome::Answered(200..=299) => {
                 self.counters.delivered += 1;
-                if head.errand == Errand::Replay {
-                    out.push(Action::Replayed { webhook: webhook.id, offset: head.offset });
+                match head.errand {
+                    Errand::InOrder => self.done(at, head.offset, out),
+                    Errand::Replay => self.replayed(at, head.offset, out),
                 }
-                self.done(at, head, out);
             }
             // W3C WebSub, section 7: the subscription may be terminated.
             Outcome::Answered(410) => self.end(at, EndReason::Gone, out),
-            Outcome::Missing => self.bury(at, out),
-            Outcome::NotTried => self.back_off(at, head, self.options.store_retry_delay),
+            Outcome::Missing => self.give_up(at, head, outcome, out),
+            Outcome::NotTried => {
+                self.back_off(at, Head { is_patient: false, ..head }, self.options.store_retry_delay, None);
+            }
             Outcome::Answered(_) | Outcome::NotSent(_) | Outcome::NoAnswer(_) => {
                 self.counters.failed += 1;
                 let failures = head.failures.saturating_add(1);
-                let head = Head { failures, ..head };
-                let webhook = &mut self.webhooks[at];
-                if webhook.attempts_max.is_some_and(|most| failures >= most.get()) {
-                    webhook.state = State::Burial { head, last: outcome };
-                    self.bury(at, out);
+                let head = Head { failures, is_patient: retry_after.is_some(), ..head };
+                if self.attempts_max(at, head.errand).is_some_and(|most| failures >= most.get()) {
+                    self.give_up(at, head, outcome, out);
                 } else {
                     let delay = retry::delay(&self.options, failures, retry_after, &mut self.dice);
-                    self.back_off(at, head, delay);
+                    self.back_off(at, head, delay, retry_after);
                 }
             }
         }
     }
 
-    /// The head is done with, by success or by record: on with the next. A replay does not move the cursor.
-    fn done(&mut self, at: u32, head: Head, out: &mut Vec<Action>) {
+    fn attempts_max(&self, at: u32, errand: Errand) -> Option<NonZeroU32> {
+        let webhook = &self.webhooks[at];
+        match errand {
+            Errand::InOrder => webhook.attempts_max,
+            Errand::Replay => Some(self.replays[webhook.replays].attempts_max()),
+        }
+    }
+
+    /// The publication in order is done with, by success or by record: on with the next.
+    fn done(&mut self, at: u32, offset: Offset, out: &mut Vec<Action>) {
         let webhook = &mut self.webhooks[at];
+        webhook.cursor = offset;
+        out.push(Action::Advance { webhook: webhook.id, offset });
+        self.go_on(at, Kept::Nothing);
+    }
+
+    fn give_up(&mut self, at: u32, head: Head, last: Outcome, out: &mut Vec<Action>) {
         match head.errand {
             Errand::InOrder => {
-                webhook.cursor = head.offset;
-                out.push(Action::Advance { webhook: webhook.id, offset: head.offset });
+                self.webhooks[at].state = State::Burial { head, last };
+                self.bury(at, out);
             }
-            Errand::Replay => {
-                let (id, cursor, topic) = (webhook.id, webhook.cursor, webhook.topic);
-                self.replays.remove(&(id, head.offset));
-                // It may have gone before a look into the log, which nobody has had since: after a start, nothing else says
-                // what lies behind the cursor.
-                if self.next_replay(id).is_none() && self.topics[topic].next(cursor).is_none() {
-                    return self.want(at);
-                }
-            }
+            Errand::Replay => self.give_up_replay(at, head, last, out),
         }
-        self.proceed(at);
     }
 
-    fn back_off(&mut self, at: u32, head: Head, delay: Duration) {
+    fn back_off(&mut self, at: u32, head: Head, delay: Duration, retry_after: Option<Duration>) {
         let until = self.elapsed.saturating_add(retry::millis(delay));
-        self.webhooks[at].state = State::Backoff { head, until };
+        match head.errand {
+            Errand::InOrder => {
+                self.wait_until(at, head, until);
+                self.slip_in(at);
+            }
+            Errand::Replay => {
+                let asked = retry_after.unwrap_or_default().min(self.options.retry_after_max);
+                let patience = self.elapsed.saturating_add(retry::millis(asked));
+                self.put_off_replay(at, head, until, patience);
+            }
+        }
+    }
+
+    /// The publication in order waits for that time.
+    pub(super) fn wait_until(&mut self, at: u32, head: Head, until: u64) {
+        self.webhooks[at].state = State::Backoff(Backoff { head, until });
         self.backoffs += 1;
         self.alarms.set(until, Alarm::Retry(at));
     }
 
     /// A retry that was noted for that time. The subscription may have moved on, or be another by now.
     pub(super) fn retry(&mut self, at: u32, time: u64) {
-        let state = self.webhooks.get(at).map(|webhook| webhook.state);
-        if let Some(State::Backoff { head, until }) = state
-            && until == time
+        if let Some(State::Backoff(wait)) = self.webhooks.get(at).map(|webhook| webhook.state)
+            && wait.until == time
         {
-            self.backoffs -= 1;
-            self.line_up(at, head);
+            self.go_on(at, Kept::Backoff(wait));
         }
     }
 
@@ -118,33 +145,39 @@ impl Engine {
         if let State::Burial { head, last } = webhook.state {
             let topic = self.topics[webhook.topic].name.clone();
             self.burials_asked += 1;
-            out.push(Action::Bury { webhook: webhook.id, topic, offset: head.offset, attempts: head.failures, last });
+            let Head { offset, failures: attempts, errand, .. } = head;
+            out.push(Action::Bury { webhook: webhook.id, topic, offset, errand, attempts, last });
         }
     }
 
-    /// The subscription that waits for the record of that publication.
-    fn mourner(&self, webhook: WebhookId, offset: Offset) -> Option<(u32, Head)> {
-        let at = *self.webhook_by_id.get(&webhook)?;
-        match self.webhooks[at].state {
-            State::Burial { head, .. } if head.offset == offset => Some((at, head)),
-            _ => None,
-        }
+    /// Whether the subscription waits for the record of that publication.
+    fn mourns(&self, at: u32, offset: Offset) -> bool {
+        matches!(self.webhooks[at].state, State::Burial { head, .. } if head.offset == offset)
     }
 
-    pub(super) fn buried(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
+    pub(super) fn buried(&mut self, webhook: WebhookId, offset: Offset, errand: Errand, out: &mut Vec<Action>) {
         self.burials_asked = self.burials_asked.saturating_sub(1);
-        let Some((at, head)) = self.mourner(webhook, offset) else { return };
-        self.counters.dead += 1;
-        if head.errand == Errand::Replay {
-            out.push(Action::ReplayEnded { webhook, offset });
+        let Some(&at) = self.webhook_by_id.get(&webhook) else { return };
+        match errand {
+            Errand::InOrder if self.mourns(at, offset) => {
+                self.counters.dead += 1;
+                self.done(at, offset, out);
+            }
+            Errand::Replay if self.mourns_replay(at, offset) => {
+                self.counters.dead += 1;
+                self.replay_buried(at, offset, out);
+            }
+            Errand::InOrder | Errand::Replay => {}
         }
-        self.done(at, head, out);
     }
 
-    pub(super) fn bury_failed(&mut self, webhook: WebhookId, offset: Offset) {
+    pub(super) fn bury_failed(&mut self, webhook: WebhookId, offset: Offset, errand: Errand) {
         self.burials_asked = self.burials_asked.saturating_sub(1);
-        if let Some((at, _)) = self.mourner(webhook, offset) {
-            self.rest(Rest::Burial(at));
+        let Some(&at) = self.webhook_by_id.get(&webhook) else { return };
+        match errand {
+            Errand::InOrder if self.mourns(at, offset) => self.rest(Rest::Burial(at)),
+            Errand::Replay if self.mourns_replay(at, offset) => self.rest(Rest::ReplayBurial(at)),
+            Errand::InOrder | Errand::Replay => {}
         }
     }
 

@@ -59,22 +59,36 @@ impl Engine {
         }
     }
 
-    /// What a subscription does when nothing of it is under way: a replay, the next publication, a look into the log, or
-    /// rest at the live end.
+    /// What comes next in order: a publication, a look into the log, or rest at the live end.
     pub(super) fn proceed(&mut self, at: u32) {
         let webhook = &self.webhooks[at];
-        if !self.replays.is_empty()
-            && let Some(offset) = self.next_replay(webhook.id)
-        {
-            return self.line_up(at, Head::new(offset, Errand::Replay));
-        }
         let topic = &self.topics[webhook.topic];
         if let Some(offset) = topic.next(webhook.cursor) {
-            self.line_up(at, Head::new(offset, Errand::InOrder));
+            self.begin(at, offset);
         } else if topic.goes_on_after(webhook.cursor) {
             self.want(at);
         } else {
             self.idle(at);
+        }
+    }
+
+    /// What lies behind the cursor is known, or looked for.
+    pub(super) fn look(&mut self, at: u32) {
+        let webhook = &self.webhooks[at];
+        match self.topics[webhook.topic].next(webhook.cursor) {
+            Some(offset) => self.begin(at, offset),
+            None => self.want(at),
+        }
+    }
+
+    /// This publication is the next one in order.
+    fn begin(&mut self, at: u32, offset: Offset) {
+        let head = Head::new(offset, Errand::InOrder);
+        let patience = self.patience(at);
+        if patience > self.elapsed {
+            self.wait_until(at, head, patience);
+        } else {
+            self.line_up(at, head);
         }
     }
 
@@ -93,6 +107,7 @@ impl Engine {
         }
         entry.idle.push_back(&mut self.webhooks, at);
         self.rouse(topic);
+        self.slip_in(at);
         self.tidy_topic(topic);
     }
 
@@ -197,7 +212,7 @@ impl Engine {
             let Some(at) = self.topics[topic].idle.pop_front(&mut self.webhooks) else { break };
             let cursor = self.webhooks[at].cursor;
             match offsets.get(offsets.partition_point(|&offset| offset <= cursor)) {
-                Some(&offset) => self.line_up(at, Head::new(offset, Errand::InOrder)),
+                Some(&offset) => self.begin(at, offset),
                 None => self.topics[topic].idle.push_back(&mut self.webhooks, at),
             }
         }
@@ -213,7 +228,7 @@ impl Engine {
     fn serve(&mut self, topic: u32, mut list: List, offsets: &[Offset], asked_hint: Offset) {
         while let Some(at) = list.pop_front(&mut self.webhooks) {
             match offsets.first() {
-                Some(&offset) => self.line_up(at, Head::new(offset, Errand::InOrder)),
+                Some(&offset) => self.begin(at, offset),
                 // Something was announced while the store read: it may have looked too early.
                 None if self.topics[topic].hint > asked_hint => self.want(at),
                 None => self.idle(at),

@@ -1,27 +1,29 @@
 //! The machine: events in, actions out.
 //!
 //! This file knows how subscriptions enter and leave and what time does to them; [`log`] what to read, [`attempt`] what an
-//! outcome means, [`turn`] whose turn it is, [`view`] what an operator may see. None of them knows how any of it is carried out.
+//! outcome means, [`replay`] what is sent once more, [`turn`] whose turn it is, [`view`] what an operator may see. None of them knows how any of it is carried out.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use stentor_model::{IdMap, Offset, Topic, WebhookId};
+use stentor_model::{IdMap, Topic, WebhookId};
 
 use crate::event::{Action, EndReason, Enrolment, Event, Now};
 use crate::host::{Breaker, Host, Ring};
 use crate::list::{Links, List};
 use crate::options::Options;
+use crate::replays::{Kept, Replays, Stage};
 use crate::retry::millis;
 use crate::slab::{NONE, Slab};
 use crate::timer::{Alarm, Alarms, Leases};
 use crate::topic::TopicEntry;
-use crate::webhook::{Flight, State, Webhook};
+use crate::webhook::{Backoff, Flight, State, Webhook};
 
 mod attempt;
 mod log;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -71,9 +73,12 @@ pub struct Engine {
     leases: Leases,
     /// What rests after a failure of the store. Every rest is equally long, so the first to come is the first to go.
     rests: VecDeque<(u64, Rest)>,
-    /// Dead publications to be sent once more, by subscription in the order of the log.
-    replays: BTreeSet<(WebhookId, Offset)>,
+    /// Of the subscriptions that have any.
+    replays: Slab<Replays>,
+    /// Dead publications to be sent once more, of all subscriptions.
+    replays_waiting: usize,
     serial: u32,
+    /// Publications that wait for the time of a retry, replays included. Each has an alarm.
     backoffs: usize,
     breakers_open: usize,
     counters: Counters,
@@ -90,6 +95,7 @@ enum Mode {
 enum Rest {
     Fetch(u32),
     Burial(u32),
+    ReplayBurial(u32),
 }
 
 impl Engine {
@@ -119,7 +125,8 @@ impl Engine {
             alarms: Alarms::default(),
             leases: Leases::default(),
             rests: VecDeque::new(),
-            replays: BTreeSet::new(),
+            replays: Slab::default(),
+            replays_waiting: 0,
             serial: 0,
             backoffs: 0,
             breakers_open: 0,
@@ -175,9 +182,9 @@ impl Engine {
             Event::Fetched { key, offsets, reach } => self.fetched(key, &offsets, reach),
             Event::FetchFailed { key } => self.fetch_failed(key),
             Event::Attempted { key, outcome, retry_after } => self.attempted(key, outcome, retry_after, out),
-            Event::Buried { webhook, offset } => self.buried(webhook, offset, out),
-            Event::BuryFailed { webhook, offset } => self.bury_failed(webhook, offset),
-            Event::Replay { webhook, offset } => self.replay(webhook, offset, out),
+            Event::Buried { webhook, offset, errand } => self.buried(webhook, offset, errand, out),
+            Event::BuryFailed { webhook, offset, errand } => self.bury_failed(webhook, offset, errand),
+            Event::Replay { webhook, offset, attempts_max } => self.replay(webhook, offset, attempts_max, out),
             Event::Tick => {}
             Event::Drain => {
                 if self.mode == Mode::Open {
@@ -204,6 +211,7 @@ impl Engine {
             links: Links::OUT,
             lease_end,
             lease_mark: lease_end,
+            replays: NONE,
             attempts_max,
             last: None,
             last_at: 0,
@@ -246,10 +254,7 @@ impl Engine {
         self.unlink(at, out);
         let Some(webhook) = self.webhooks.remove(at) else { return };
         self.webhook_by_id.remove(&webhook.id);
-        while let Some(offset) = self.next_replay(webhook.id) {
-            self.replays.remove(&(webhook.id, offset));
-            out.push(Action::ReplayEnded { webhook: webhook.id, offset });
-        }
+        self.drop_replays(webhook.replays, webhook.id, out);
         self.topics[webhook.topic].webhooks -= 1;
         self.tidy_topic(webhook.topic);
         self.hosts[webhook.host].webhooks -= 1;
@@ -277,33 +282,9 @@ impl Engine {
                 flight.webhook = NONE;
                 out.push(Action::Cancel { key: flight.key(index), webhook: id });
             }
-            State::Backoff { .. } => self.backoffs -= 1,
+            State::Backoff(_) => self.backoffs -= 1,
             State::Burial { .. } => {}
         }
-    }
-
-    fn replay(&mut self, webhook: WebhookId, offset: Offset, out: &mut Vec<Action>) {
-        let Some(&at) = self.webhook_by_id.get(&webhook) else {
-            return out.push(Action::ReplayEnded { webhook, offset });
-        };
-        if self.replays.contains(&(webhook, offset)) {
-            // It waits already, and goes once.
-            return;
-        }
-        if self.replays.len() >= self.options.replays_max {
-            return out.push(Action::ReplayEnded { webhook, offset });
-        }
-        self.replays.insert((webhook, offset));
-        // Whoever has nothing under way starts now; the others when their publication is done with.
-        if matches!(self.webhooks[at].state, State::Idle | State::Fetch) {
-            self.unlink(at, out);
-            self.proceed(at);
-        }
-    }
-
-    fn next_replay(&self, webhook: WebhookId) -> Option<Offset> {
-        let (id, offset) = *self.replays.range((webhook, Offset::START)..).next()?;
-        (id == webhook).then_some(offset)
     }
 
     /// Does what was noted for a time that has come.
@@ -323,6 +304,7 @@ impl Engine {
             let Some((time, alarm)) = self.alarms.due(self.elapsed) else { break };
             match alarm {
                 Alarm::Retry(at) => self.retry(at, time),
+                Alarm::Replay(at) => self.replay_due(at, time),
                 Alarm::Probe(host) => self.probe(host, time),
             }
         }
@@ -335,19 +317,32 @@ impl Engine {
             match rest {
                 Rest::Fetch(index) => self.fetch_queue.push_back(index),
                 Rest::Burial(at) => self.bury(at, out),
+                Rest::ReplayBurial(at) => self.bury_replay(at, out),
             }
         }
         if self.alarms.is_stale(self.backoffs + self.breakers_open) {
-            let (webhooks, hosts) = (&self.webhooks, &self.hosts);
-            self.alarms.sweep(|time, alarm| match alarm {
-                Alarm::Retry(at) => webhooks
-                    .get(at)
-                    .is_some_and(|webhook| matches!(webhook.state, State::Backoff { until, .. } if until == time)),
-                Alarm::Probe(host) => hosts
-                    .get(host)
-                    .is_some_and(|host| matches!(host.breaker, Breaker::Open { until, .. } if until == time)),
-            });
+            self.sweep_alarms();
         }
+    }
+
+    fn sweep_alarms(&mut self) {
+        let (webhooks, replays, hosts) = (&self.webhooks, &self.replays, &self.hosts);
+        let stage = |at| webhooks.get(at).and_then(|webhook| replays.get(webhook.replays)).map(|replays| replays.stage);
+        self.alarms.sweep(|time, alarm| match alarm {
+            Alarm::Retry(at) => {
+                let waits = webhooks.get(at).is_some_and(
+                    |webhook| matches!(webhook.state, State::Backoff(Backoff { until, .. }) if until == time),
+                );
+                let is_kept = |stage| matches!(stage, Stage::Away { kept: Kept::Backoff(wait) } if wait.until == time);
+                waits || stage(at).is_some_and(is_kept)
+            }
+            Alarm::Replay(at) => {
+                stage(at).is_some_and(|stage| matches!(stage, Stage::Backoff { until, .. } if until == time))
+            }
+            Alarm::Probe(host) => {
+                hosts.get(host).is_some_and(|host| matches!(host.breaker, Breaker::Open { until, .. } if until == time))
+            }
+        });
     }
 
     fn rest(&mut self, rest: Rest) {

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::event::Outcome;
 use crate::host::Breaker;
 use crate::slab::NONE;
-use crate::webhook::State;
+use crate::webhook::{Backoff, State};
 
 /// One subscription, as a console shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub struct Gauges {
     pub in_flight: usize,
     /// Reads on their way.
     pub fetches: usize,
-    /// Subscriptions that wait for the time of a retry.
+    /// Publications that wait for the time of a retry; of a subscription one in order and one replay at most.
     pub backoffs: usize,
     /// Hosts to which nothing goes.
     pub breakers_open: usize,
@@ -179,7 +179,7 @@ impl Engine {
                 let head = self.flights[index].head;
                 StateView::InFlight { offset: head.offset, attempt: head.failures + 1 }
             }
-            State::Backoff { head, until } => {
+            State::Backoff(Backoff { head, until }) => {
                 let at = Duration::from_millis(until);
                 StateView::Backoff { offset: head.offset, attempt: head.failures + 1, at }
             }
@@ -225,14 +225,18 @@ impl Engine {
             fetches: self.fetches_asked,
             backoffs: self.backoffs,
             breakers_open: self.breakers_open,
-            replays: self.replays.len(),
+            replays: self.replays_waiting,
             table_bytes: self.table_bytes(),
         }
     }
 
     fn table_bytes(&self) -> usize {
         let slabs = self.webhooks.bytes() + self.topics.bytes() + self.hosts.bytes();
-        let ways = self.flights.bytes() + self.fetches.bytes() + self.alarms.bytes() + self.leases.bytes();
+        let ways = self.flights.bytes()
+            + self.fetches.bytes()
+            + self.replays.bytes()
+            + self.alarms.bytes()
+            + self.leases.bytes();
         let maps = map_bytes(&self.webhook_by_id) + map_bytes(&self.topic_by_name) + map_bytes(&self.host_by_name);
         slabs + ways + maps
     }

@@ -1,6 +1,7 @@
 //! What an operator sees of a hub and may do with it. Secrets are never shown.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ pub struct Numbers {
     pub intents: usize,
     /// Webhooks on their way.
     pub in_flight: usize,
-    /// Subscriptions that wait for the time of a retry.
+    /// Deliveries that wait for the time of a retry.
     pub backoffs: usize,
     /// Hosts to which nothing goes.
     pub breakers_open: usize,
@@ -303,8 +304,10 @@ impl Desk {
     pub(super) async fn replay(self: &Rc<Self>, id: DeadId) -> Result<(), AdminFault> {
         let dead = self.dead_publication(id).await?;
         let (webhook, offset) = (dead.subscription, dead.burial.offset);
+        // As many as the first time. What the log had lost was never tried.
+        let attempts_max = NonZeroU32::new(dead.burial.attempts).unwrap_or(NonZeroU32::MIN);
         self.flights.borrow_mut().replays.insert((webhook, offset), dead);
-        self.feed(Event::Replay { webhook, offset });
+        self.feed(Event::Replay { webhook, offset, attempts_max });
         // A refusal takes it out of the list again; a delivery does so much later.
         let is_taken = self.flights.borrow().replays.contains_key(&(webhook, offset));
         if is_taken { Ok(()) } else { Err(AdminFault::NotReplayed) }

@@ -91,10 +91,11 @@ impl Desk {
                 }
             }
             Action::Advance { webhook, offset } => self.advance(webhook, offset),
-            Action::Bury { webhook, topic, offset, attempts, last } => {
+            Action::Bury { webhook, topic, offset, errand, attempts, last } => {
                 let reason = format!("given up after {attempts} attempts; the last: {}", sentence(last));
                 self.bury(
                     webhook,
+                    errand,
                     Burial { offset, at: Timestamp(self.unix_millis()), attempts, reason: reason.into() },
                 );
                 warn!(hub = self.name(), topic = topic.as_str(), %webhook, %offset, attempts, "a publication is given up");
@@ -337,7 +338,7 @@ impl Desk {
         }
     }
 
-    fn bury(self: &Rc<Self>, webhook: WebhookId, burial: Burial) {
+    fn bury(self: &Rc<Self>, webhook: WebhookId, errand: Errand, burial: Burial) {
         let offset = burial.offset;
         let desk = Rc::clone(self);
         self.spawn(async move {
@@ -346,12 +347,12 @@ impl Desk {
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(_) => desk.feed(Event::Buried { webhook, offset }),
+                Ok(_) => desk.feed(Event::Buried { webhook, offset, errand }),
                 // Not in the log any more: there is nothing to record, and nothing that could ever be sent.
-                Err(StoreError::Missing(_)) => desk.feed(Event::Buried { webhook, offset }),
+                Err(StoreError::Missing(_)) => desk.feed(Event::Buried { webhook, offset, errand }),
                 Err(error) => {
                     warn!(hub = desk.name(), %webhook, %error, "what is given up cannot be recorded");
-                    desk.feed(Event::BuryFailed { webhook, offset });
+                    desk.feed(Event::BuryFailed { webhook, offset, errand });
                 }
             }
         });

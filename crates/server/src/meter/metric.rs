@@ -111,12 +111,12 @@ pub mod sampled {
     /// Webhooks of the hub that are on their way.
     pub const HUB_IN_FLIGHT: Metric =
         metric("stentor_hub_deliveries_in_flight", Gauge, Some("hub"), "Webhooks of the hub that are on their way.");
-    /// Subscriptions of the hub that wait for the time of another attempt.
+    /// Deliveries of the hub that wait for the time of another attempt.
     pub const HUB_BACKOFFS: Metric = metric(
         "stentor_hub_backoffs",
         Gauge,
         Some("hub"),
-        "Subscriptions of the hub that wait for the time of another attempt.",
+        "Deliveries of the hub that wait for the time of another attempt.",
     );
     /// Hosts that the hub leaves alone because they could not be reached.
     pub const HUB_BREAKERS: Metric = metric(

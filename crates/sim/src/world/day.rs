@@ -1,5 +1,7 @@
 //! What happens to the node from outside: publishers, subscribers, operators, and the weather.
 
+use std::num::NonZeroU32;
+
 use stentor_delivery::Event;
 use stentor_model::{Offset, WebhookId};
 
@@ -93,13 +95,32 @@ impl World<'_> {
 
     /// An operator wants something dead sent once more.
     pub(super) fn replay(&mut self) -> Result<(), String> {
-        let dead: Vec<(u64, u64)> = self.disk.dead.iter().copied().collect();
+        let dead: Vec<(u64, u64)> = self.disk.dead.keys().copied().collect();
         match dead.get(self.dice.usize(0..=dead.len())) {
-            Some(&(webhook, offset)) => {
-                self.tell(Event::Replay { webhook: WebhookId(webhook), offset: Offset::new(offset) })
-            }
+            Some(&(webhook, offset)) => self.tell_replay(webhook, offset),
             None => Ok(()),
         }
+    }
+
+    fn tell_replay(&mut self, webhook: u64, offset: u64) -> Result<(), String> {
+        let attempts = self.disk.dead.get(&(webhook, offset)).copied().unwrap_or_default();
+        let (webhook, offset) = (WebhookId(webhook), Offset::new(offset));
+        let attempts_max = match self.setup.refuses_replays {
+            true => NonZeroU32::MAX,
+            false => NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN),
+        };
+        self.tell(Event::Replay { webhook, offset, attempts_max })
+    }
+
+    /// Everything dead is to be sent once more, and something is published while it is.
+    pub(super) fn resume(&mut self) -> Result<(), String> {
+        let dead: Vec<(u64, u64)> = self.disk.dead.keys().copied().collect();
+        for (webhook, offset) in dead {
+            self.tell_replay(webhook, offset)?;
+        }
+        let count = self.dice.u64(0..8);
+        self.publish_some(count);
+        Ok(())
     }
 
     fn renew(&mut self, webhook: u64, soon: u64) {
@@ -154,6 +175,10 @@ impl World<'_> {
         // Nobody publishes any more: what was said is not said again.
         for topic in self.untold.clone() {
             self.announce(topic);
+        }
+        for _ in 0..self.dice.u8(0..4) {
+            let wait = self.dice.u64(0..30_000);
+            self.after(wait, Happening::Resume);
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use stentor_delivery::{Action, Attempt, EndReason, Engine, Enrolment, Event, FetchKey, Outcome, Reach, StateView};
+use stentor_delivery::{
+    Action, Attempt, EndReason, Engine, Enrolment, Errand, Event, FetchKey, Outcome, Reach, StateView,
+};
 use stentor_model::{Offset, WebhookId};
 
 use super::{Happening, World, topic_name, topic_number};
@@ -24,6 +26,7 @@ impl World<'_> {
                 }
             }
             Happening::Restart => self.restart()?,
+            Happening::Resume => self.resume()?,
             Happening::Arrive { attempt, is_accepted } => {
                 self.say(|| format!("{} receives {}, accepted: {is_accepted}", attempt.webhook, attempt.offset));
                 self.ended.deliveries += u64::from(is_accepted);
@@ -35,21 +38,16 @@ impl World<'_> {
             Happening::Tell { life, event } if life == self.life => self.tell(event)?,
             Happening::TellRow { life, webhook } if life == self.life => self.tell_row(webhook)?,
             Happening::Outcome { life, key, webhook, outcome, retry_after } if life == self.life => {
-                // Not so for one that was called off before its subscription came back.
-                let is_awaited = self.oracle.awaits(webhook, key);
                 self.oracle.attempted(key, webhook, outcome, retry_after, self.elapsed);
                 self.tell(Event::Attempted { key, outcome, retry_after })?;
-                if is_awaited {
-                    self.check_backoff(webhook, retry_after)?;
-                }
             }
-            Happening::Record { life, webhook, offset } if life == self.life => {
+            Happening::Record { life, webhook, offset, errand, attempts } if life == self.life => {
                 let (id, place) = (WebhookId(webhook), Offset::new(offset));
                 let event = if self.disk.is_bad && self.dice.bool() {
-                    Event::BuryFailed { webhook: id, offset: place }
+                    Event::BuryFailed { webhook: id, offset: place, errand }
                 } else {
-                    self.record(webhook, offset);
-                    Event::Buried { webhook: id, offset: place }
+                    self.record(webhook, offset, attempts);
+                    Event::Buried { webhook: id, offset: place, errand }
                 };
                 let wait = self.dice.u64(0..50);
                 self.after(wait, Happening::Tell { life, event });
@@ -61,8 +59,10 @@ impl World<'_> {
         Ok(())
     }
 
-    fn record(&mut self, webhook: u64, offset: u64) {
-        if self.sabotage != Sabotage::UnwrittenRecord && self.disk.dead.insert((webhook, offset)) {
+    fn record(&mut self, webhook: u64, offset: u64, attempts: u32) {
+        let is_new = !self.disk.dead.contains_key(&(webhook, offset));
+        if self.sabotage != Sabotage::UnwrittenRecord && is_new {
+            self.disk.dead.insert((webhook, offset), attempts);
             self.oracle.recorded(webhook, offset);
             self.ended.dead += 1;
         }
@@ -71,7 +71,9 @@ impl World<'_> {
     /// The log is looked into now or when the answer leaves: an append may fall between.
     fn read(&mut self, key: FetchKey, topic: u64, after: u64, limit: usize) {
         let wait = if self.dice.u8(0..10) == 0 { self.dice.u64(0..2000) } else { self.dice.u64(0..10) };
-        let event = if self.disk.is_bad && self.dice.bool() {
+        let waits = self.engine.as_ref().is_some_and(|engine| engine.gauges().replays > 0);
+        let is_held = waits && self.sabotage == Sabotage::HeldByReplay;
+        let event = if is_held || self.disk.is_bad && self.dice.bool() {
             Event::FetchFailed { key }
         } else {
             let (page, has_more) = self.disk.page(topic, after, limit);
@@ -83,20 +85,18 @@ impl World<'_> {
         self.after(wait, Happening::Tell { life: self.life, event });
     }
 
-    /// No retry waits longer than it may.
-    fn check_backoff(&self, webhook: u64, retry_after: Option<Duration>) -> Result<(), String> {
-        let view = self.engine.as_ref().and_then(|engine| engine.webhook(WebhookId(webhook)));
-        let options = &self.setup.options;
-        let asked = retry_after.unwrap_or_default().min(options.retry_after_max);
-        let most = asked.max(options.retry_delay_max).max(options.retry_delay_min).max(options.store_retry_delay);
-        match view.map(|view| view.state) {
-            Some(StateView::Backoff { at, .. })
-                if at > Duration::from_millis(self.elapsed) + most && self.sabotage == Sabotage::None =>
+    /// Nothing in order waits longer than it has to, least of all for a replay.
+    pub(super) fn check_backoffs(&self) -> Result<(), String> {
+        let Some(engine) = self.engine.as_ref().filter(|_| self.sabotage == Sabotage::None) else { return Ok(()) };
+        for (webhook, due_at) in self.oracle.in_order_due() {
+            let state = engine.webhook(WebhookId(webhook)).map(|view| view.state);
+            if let Some(StateView::Backoff { offset, at, .. }) = state
+                && at > due_at
             {
-                Err(format!("{webhook} waits until {at:?}, longer than {most:?}"))
+                return Err(format!("{offset} waits until {at:?} for {webhook}, and was due at {due_at:?}"));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// The oracle hears what the machine is about to hear.
@@ -107,9 +107,9 @@ impl World<'_> {
             Event::Subscribed(enrolment) => {
                 self.oracle.subscribed(enrolment.webhook.0, &self.disk, enrolment.cursor.get());
             }
-            Event::Buried { webhook, offset } => self.oracle.buried(webhook.0, offset.get()),
-            Event::Replay { webhook, offset } => {
-                self.oracle.replay_asked(webhook.0, offset.get());
+            Event::Buried { webhook, offset, errand } => self.oracle.buried(webhook.0, offset.get(), *errand),
+            Event::Replay { webhook, offset, attempts_max } => {
+                self.oracle.replay_asked(webhook.0, offset.get(), attempts_max.get());
                 self.replays.insert((webhook.0, offset.get()));
             }
             _ => {}
@@ -182,11 +182,11 @@ impl World<'_> {
                 self.oracle.advanced(webhook.0, offset.get())?;
                 self.disk.unflushed.insert(webhook.0, offset.get());
             }
-            Action::Bury { webhook, offset, .. } => {
-                self.oracle.burial_asked(webhook.0, offset.get())?;
+            Action::Bury { webhook, offset, errand, attempts, .. } => {
+                self.oracle.burial_asked(webhook.0, offset.get(), errand)?;
                 let wait = self.dice.u64(0..300);
                 let (webhook, offset) = (webhook.0, offset.get());
-                self.after(wait, Happening::Record { life: self.life, webhook, offset });
+                self.after(wait, Happening::Record { life: self.life, webhook, offset, errand, attempts });
             }
             Action::Replayed { webhook, offset } => {
                 self.oracle.replayed(webhook.0, offset.get())?;
@@ -194,6 +194,7 @@ impl World<'_> {
                 self.disk.dead.remove(&(webhook.0, offset.get()));
             }
             Action::ReplayEnded { webhook, offset } => {
+                self.oracle.replay_ended(webhook.0, offset.get());
                 if !self.replays.remove(&(webhook.0, offset.get())) {
                     return Err(format!("the replay of {offset} to {webhook} ends, which nobody asked for"));
                 }
@@ -242,6 +243,9 @@ impl World<'_> {
         self.oracle.posted(&attempt, &self.disk, self.elapsed, self.unix())?;
         let mood = self.moods[usize::try_from(host).expect("a handful of hosts")];
         let mut fate = Fate::draw(mood, self.setup.odd_percent, &mut self.dice);
+        if attempt.errand == Errand::Replay && self.setup.refuses_replays {
+            fate = fate.refused();
+        }
         if self.disk.holes.contains(&attempt.offset.get()) {
             fate = Fate { arrives: None, outcome: Outcome::Missing, is_accepted: false, ..fate };
         }
@@ -292,8 +296,15 @@ impl World<'_> {
                 Happening::Arrive { .. } if is_through => {
                     self.queue.insert((self.elapsed, entry), happening);
                 }
-                Happening::Record { webhook, offset, .. } if is_through => self.record(webhook, offset),
-                Happening::Publish | Happening::Act | Happening::Fault | Happening::Flush | Happening::Restart => {
+                Happening::Record { webhook, offset, attempts, .. } if is_through => {
+                    self.record(webhook, offset, attempts)
+                }
+                Happening::Publish
+                | Happening::Act
+                | Happening::Fault
+                | Happening::Flush
+                | Happening::Restart
+                | Happening::Resume => {
                     self.queue.insert((at, entry), happening);
                 }
                 _ => {}
@@ -301,6 +312,13 @@ impl World<'_> {
         }
         let wait = self.dice.u64(1..5000);
         self.after(wait, Happening::Restart);
+    }
+
+    /// The node starts with other limits than those under which something died.
+    fn change_options(&mut self) {
+        for row in self.disk.rows.values_mut() {
+            row.attempts_max = if self.dice.bool() { 0 } else { self.dice.u32(1..6) };
+        }
     }
 
     /// The node starts and loads what is written.
@@ -312,6 +330,9 @@ impl World<'_> {
         self.tells_tails = self.dice.bool();
         // The machine looks for itself.
         self.untold.clear();
+        if self.dice.u8(0..4) == 0 {
+            self.change_options();
+        }
         let known: Vec<u64> = self.disk.rows.keys().copied().collect();
         for webhook in known {
             if self.life == life && self.engine.is_some() {

@@ -164,7 +164,7 @@ fn a_replay_soon_after_a_start_hides_nothing() {
         if is_store_down {
             scene.tell(Event::FetchFailed { key });
         }
-        scene.tell(Event::Replay { webhook: WebhookId(1), offset: Offset::new(1) });
+        scene.replay(1, 1, 1);
         scene.check_flights("1:1#1");
         if !is_store_down {
             let offsets = if fetches_max == 0 { Vec::new() } else { vec![Offset::new(2), Offset::new(3)] };
