@@ -135,7 +135,10 @@ def main(topic="http://127.0.0.1:8080/topics/news", port="0"):
     Callback.topic, Callback.wanted, Callback.confirmed = topic, "subscribe", threading.Event()
     Callback.place, Callback.secret = known(int(port))
     Callback.end = "Ctrl-C leaves, and it goes on" if int(port) else "Ctrl-C ends it"
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Callback)
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Callback)
+    except OSError as error:
+        raise RuntimeError("port {} of this machine cannot be listened on: {}".format(port, error)) from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     callback = "http://127.0.0.1:{}{}".format(server.server_address[1], Callback.place)
     ask(hub, "subscribe", topic, callback)
