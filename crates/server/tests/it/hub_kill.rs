@@ -28,8 +28,8 @@ use crate::house::soon;
 use crate::http::{Http, request};
 use crate::hub::hub;
 
-/// As many as every run of all tests can afford.
-const KILLS: u64 = 10;
+/// Some twenty seconds of them.
+const KILLS: u64 = 50;
 
 const TOPICS: usize = 4;
 
